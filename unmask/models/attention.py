@@ -1,0 +1,120 @@
+"""Attention over packed rows (Vaswani et al. 2017, section 3.2), with rotary positions (Su et al. 2021).
+
+On a processor it is two batched products and a softmax over the bins of `Layout`: the fused kernel's backward is
+several times slower there in bf16. On a GPU in half precision a ragged kernel takes the packed rows as they are;
+otherwise the fused kernel takes bins and a mask. Queries may be fewer than keys: the last layer is asked for some
+positions only, and gives exactly what it would have given for all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from unmask.batch import Layout
+from unmask.models.layers import collect, drop, spread
+
+
+class _Rotate(torch.autograd.Function):
+    """Turns the pairs (i, i + D/2) of every head; backward is the opposite turn."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turn(x, cos, sin)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turn(grad, cos, -sin), None, None
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    left, right = x.chunk(2, -1)
+    out = torch.empty_like(x)
+    half = left.shape[-1]
+    torch.addcmul(left * cos, right, sin, value=-1, out=out[..., :half])
+    torch.addcmul(right * cos, left, sin, out=out[..., half:])
+    return out
+
+
+def angles(
+    positions: int, width: int, base: float, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the rotary angles, [positions, width / 2] each, computed in fp32."""
+    rates = base ** -(torch.arange(0, width, 2, dtype=torch.float32, device=device) / width)
+    turns = torch.arange(positions, dtype=torch.float32, device=device)[:, None] * rates
+    return turns.cos().to(dtype), turns.sin().to(dtype)
+
+
+def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary positions: x [N, ..., A, D], cosines and sines [N, D / 2] of the tokens' places."""
+    extra = x.dim() - 2
+    cos, sin = (table.view(len(x), *[1] * extra, -1) for table in turn)
+    return _Rotate.apply(x, cos, sin)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def attend(qkv: Tensor, heads: int, layout: Layout, window: int, dropout: float) -> Tensor:
+    """Every token over its row: [N, 3, H] (queries, keys, values; already turned) -> [N, H].
+
+    window: see `Layout.mask`. dropout: of the attention probabilities.
+    """
+    width = qkv.shape[-1]
+    if _ragged(qkv, dropout):
+        q, k, v = qkv.view(layout.tokens, 3, heads, -1).unbind(1)
+        return _varlen(q, k, v, layout.bounds, layout, window).reshape(layout.tokens, width)
+    boxes = spread(qkv, layout.slots).view(layout.bins, layout.span, 3, heads, width // heads)
+    q, k, v = boxes.permute(2, 0, 3, 1, 4).contiguous().unbind(0)  # [B, A, T, D] each
+    out = _boxed(q, k, v, layout.mask(window, qkv.dtype), dropout)
+    return collect(out.transpose(1, 2).reshape(-1, width), layout.slots)
+
+
+def attend_from(
+    q: Tensor, kv: Tensor, heads: int, layout: Layout, window: int, keep: Tensor, dropout: float
+) -> Tensor:
+    """The asked tokens over their rows: q [P, H], kv [N, 2, H], keep [P] sorted -> [P, H]."""
+    width = q.shape[-1]
+    if _ragged(q, dropout) and not (
+        window and layout.longest > window // 2 + 1
+    ):  # its windows count from the end
+        k, v = kv.view(layout.tokens, 2, heads, -1).unbind(1)
+        bounds = torch.searchsorted(keep, layout.bounds.long()).int()  # [R + 1]
+        return _varlen(q.view(len(q), heads, -1), k, v, bounds, layout, 0).reshape(-1, width)
+    size, slots, places = layout.ask(keep)
+    boxes = spread(kv, layout.slots).view(layout.bins, layout.span, 2, heads, width // heads)
+    k, v = boxes.permute(2, 0, 3, 1, 4).contiguous().unbind(0)  # [B, A, T, D]
+    asked = spread(q, slots).view(layout.bins, size, heads, -1).transpose(1, 2).contiguous()  # [B, A, Q, D]
+    mask = layout.mask(window, q.dtype)
+    if mask is not None:  # the rows of the asked slots
+        full = mask[:, 0].expand(layout.bins, -1, -1)
+        mask = full.gather(1, places[:, :, None].expand(-1, -1, layout.span))[:, None]  # [B, 1, Q, T]
+    return collect(_boxed(asked, k, v, mask, dropout).transpose(1, 2).reshape(-1, width), slots)
+
+
+def _boxed(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """Attention in bins: q [B, A, Q, D], k and v [B, A, T, D], mask [B or 1, 1, Q, T] -> [B, A, Q, D]."""
+    if q.is_cuda:
+        return F.scaled_dot_product_attention(q, k, v, mask, dropout)
+    boxes, width = q.shape[:2], q.shape[-1]
+    scores = torch.bmm(q.flatten(0, 1) * width**-0.5, k.flatten(0, 1).mT)  # [B * A, Q, T]
+    if mask is not None:
+        scores = (scores.view(*boxes, *scores.shape[1:]) + mask).flatten(0, 1)
+    shares = drop(scores.softmax(-1), dropout)
+    return torch.bmm(shares, v.flatten(0, 1)).view(q.shape)
+
+
+def _ragged(x: Tensor, dropout: float) -> bool:
+    return x.is_cuda and not dropout and x.dtype in (torch.float16, torch.bfloat16)
+
+
+def _varlen(q: Tensor, k: Tensor, v: Tensor, bounds: Tensor, layout: Layout, window: int) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn  # loads GPU code
+
+    side = window // 2 if window else -1
+    longest = layout.longest  # also bounds the asked ones, with no wait for the device
+    return varlen_attn(q, k, v, bounds, layout.bounds, longest, longest, window_size=(side, side))  # type: ignore[no-any-return]

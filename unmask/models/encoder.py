@@ -1,0 +1,193 @@
+"""The encoder: embeddings, layers, perhaps a last norm; one module for four families.
+
+Source: BERT (Devlin et al. 2019, section 3), and for the other families the differences that `Shape` names. It
+differs from the originals in what is computed, never in the result: rows lie end to end without padding, queries,
+keys and values are one product, and the last layer works only on the positions that are asked.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unmask.batch import Layout, layout
+from unmask.errors import UnmaskError
+from unmask.models import Shape
+from unmask.models.attention import angles, attend, attend_from, rotate
+from unmask.models.layers import ACTIVATIONS, drop, look_up, pick, start_small
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward, each with its addition and norm (after it, or before it)."""
+
+    def __init__(self, shape: Shape, first: bool = False) -> None:
+        super().__init__()
+        width, bias = shape.width, shape.bias
+        self.shape = shape
+        self.attention_norm = (
+            nn.LayerNorm(width, shape.eps, bias=bias) if not (first and shape.norm == "pre") else None
+        )
+        self.qkv = nn.Linear(width, 3 * width, bias)
+        self.out = nn.Linear(width, width, bias)
+        self.inner_norm = nn.LayerNorm(width, shape.eps, bias=bias)
+        self.up = nn.Linear(width, shape.inner * (2 if shape.gate else 1), bias)
+        self.down = nn.Linear(shape.inner, width, bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        lay: Layout,
+        turn: tuple[Tensor, Tensor] | None,
+        window: int,
+        keep: Tensor | None,
+        dropout: float,
+    ) -> Tensor:
+        """[N, H] -> [N, H], or [P, H] for the tokens in keep."""
+        pre = self.shape.norm == "pre"
+        y = self.attention_norm(x) if pre and self.attention_norm is not None else x
+        if keep is None:
+            y = self._attend(y, lay, turn, window, dropout)
+        else:
+            y = self._attend_from(y, lay, turn, window, keep, dropout)
+            x = pick(x, keep)
+        x = x + drop(self.out(y), dropout)
+        if not pre and self.attention_norm is not None:
+            x = self.attention_norm(x)
+        y = self.up(self.inner_norm(x) if pre else x)
+        act = ACTIVATIONS[self.shape.activation]
+        if self.shape.gate:
+            left, right = y.chunk(2, -1)
+            y = act(left) * right
+        else:
+            y = act(y)
+        x = x + drop(self.down(y), dropout)
+        return x if pre else self.inner_norm(x)
+
+    def _attend(
+        self, x: Tensor, lay: Layout, turn: tuple[Tensor, Tensor] | None, window: int, dropout: float
+    ) -> Tensor:
+        heads = self.shape.heads
+        qkv = self.qkv(x).view(len(x), 3, -1)
+        if turn is not None:
+            qk = rotate(qkv[:, :2].unflatten(-1, (heads, -1)), turn).flatten(-2)
+            qkv = torch.cat((qk, qkv[:, 2:]), 1)
+        return attend(qkv, heads, lay, window, dropout)
+
+    def _attend_from(
+        self,
+        x: Tensor,
+        lay: Layout,
+        turn: tuple[Tensor, Tensor] | None,
+        window: int,
+        keep: Tensor,
+        dropout: float,
+    ) -> Tensor:
+        heads, width = self.shape.heads, self.shape.width
+        weight, bias = self.qkv.weight, self.qkv.bias
+        q = F.linear(pick(x, keep), weight[:width], None if bias is None else bias[:width])
+        kv = F.linear(x, weight[width:], None if bias is None else bias[width:]).view(len(x), 2, -1)
+        if turn is not None:
+            cos, sin = turn
+            q = rotate(q.unflatten(-1, (heads, -1)), (cos[keep], sin[keep])).flatten(-2)
+            k = rotate(kv[:, :1].unflatten(-1, (heads, -1)), turn).flatten(-2)
+            kv = torch.cat((k, kv[:, 1:]), 1)
+        return attend_from(q, kv, heads, lay, window, keep, dropout)
+
+
+class Encoder(nn.Module):
+    """Tokens to states, for rows that lie end to end.
+
+    `dropout` acts while training on embeddings, attention probabilities and both additions, as in BERT; at 0 (the
+    start) no dropout is computed at all.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.dropout = 0.0
+        width = shape.table_width
+        self.tokens = nn.Embedding(shape.vocab, width)
+        self.places = None if shape.rotary else nn.Embedding(shape.positions + shape.offset, width)
+        self.segments = nn.Embedding(shape.segments, width) if shape.segments else None
+        self.norm = nn.LayerNorm(width, shape.eps, bias=shape.bias)
+        self.lift = nn.Linear(width, shape.width) if shape.embedding else None
+        self.layers = nn.ModuleList(
+            Layer(shape, first=i == 0) for i in range(1 if shape.shared else shape.layers)
+        )
+        self.last_norm = (
+            nn.LayerNorm(shape.width, shape.eps, bias=shape.bias) if shape.norm == "pre" else None
+        )
+        self._angles: dict[tuple[float, torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+        for part in self.modules():
+            if isinstance(part, nn.Linear | nn.Embedding):
+                start_small(part)
+        if shape.norm == "pre":  # what enters the sum of 2L additions starts smaller (ModernBERT, appendix)
+            for layer in self.layers:
+                assert isinstance(layer, Layer)
+                start_small(layer.out, 0.02 / (2 * shape.layers) ** 0.5)
+                start_small(layer.down, 0.02 / (2 * shape.layers) ** 0.5)
+
+    def forward(
+        self,
+        ids: Tensor,
+        lengths: Tensor | Layout,
+        segments: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Tensor:
+        """States of all tokens, or of those in keep.
+
+        ids [N] int64; lengths [R] int64 on the host, or their `Layout`; segments [N] or None for zeros; keep [P]
+        sorted token indices -> [N, H] or [P, H]. Raises `UnmaskError` for rows longer than `shape.positions`.
+        """
+        lay = lengths if isinstance(lengths, Layout) else layout(lengths, ids.device)
+        if lay.tokens != len(ids):
+            raise UnmaskError(
+                f"{len(ids)} ids for rows of {lay.tokens} tokens — expected as many — mend the lengths."
+            )
+        if lay.longest > self.shape.positions:
+            raise UnmaskError(
+                f"a row of {lay.longest} tokens — the model has {self.shape.positions} positions — cut the rows or "
+                "train with longer ones."
+            )
+        dropout = self.dropout if self.training else 0.0
+        x = self._embed(ids, lay, segments, dropout)
+        turns = self._turns(lay, x) if self.shape.rotary else (None, None)
+        shape, last = self.shape, self.shape.layers - 1
+        for i in range(shape.layers):
+            local = shape.local(i)
+            layer = self.layers[0 if shape.shared else i]
+            x = layer(
+                x, lay, turns[local], shape.window if local else 0, keep if i == last else None, dropout
+            )
+        return x if self.last_norm is None else self.last_norm(x)
+
+    def _embed(self, ids: Tensor, lay: Layout, segments: Tensor | None, dropout: float) -> Tensor:
+        x = look_up(self.tokens.weight, ids)  # [N, E]
+        if self.places is not None:
+            table = self.places.weight
+            if lay.even:  # a broadcast: its gradient is a sum, not a scatter
+                x = (
+                    x.view(-1, lay.longest, x.shape[-1]) + table[self.shape.offset :][: lay.longest]
+                ).view_as(x)
+            else:
+                x = x + look_up(table, lay.positions + self.shape.offset)
+        if self.segments is not None:
+            table = self.segments.weight
+            x = x + (table[0] if segments is None or len(table) == 1 else look_up(table, segments))
+        x = drop(self.norm(x), dropout)
+        return x if self.lift is None else self.lift(x)
+
+    def _turns(self, lay: Layout, x: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Cosines and sines at every token's place, for global and for local layers."""
+        assert self.shape.rotary is not None
+        turns = []
+        for base in self.shape.rotary:
+            key = (base, x.device, x.dtype)
+            if key not in self._angles:
+                self._angles[key] = angles(
+                    self.shape.positions, self.shape.head_width, base, x.device, x.dtype
+                )
+            cos, sin = self._angles[key]
+            turns.append((cos[lay.positions], sin[lay.positions]))
+        return turns[0], turns[1]

@@ -1,0 +1,121 @@
+"""The small parts of an encoder: activations, table look-ups, moves between packed and binned tokens.
+
+Each move has its own backward because the general ones are slow or inexact here: a gather whose targets are all
+different needs no scatter-add, and a table's gradient is added up in fp32 even if the table is bf16, so that a
+frequent token's gradient does not stall at 8 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from unmask.batch import Slots
+
+
+def _gelu_tanh(x: Tensor) -> Tensor:
+    return F.gelu(x, approximate="tanh")
+
+
+def _relu2(x: Tensor) -> Tensor:
+    return F.relu(x).square()
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": _gelu_tanh,
+    "relu2": _relu2,
+}
+
+
+class _Lookup(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, ids: Tensor) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.shape, ctx.dtype = table.shape, table.dtype
+        return table.index_select(0, ids)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (ids,) = ctx.saved_tensors
+        total = torch.zeros(ctx.shape, dtype=torch.float32, device=grad.device)
+        return total.index_add_(0, ids, grad.float()).to(ctx.dtype), None
+
+
+class _Pick(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.shape = x.shape
+        return x.index_select(0, index)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        return grad.new_zeros(ctx.shape).index_add_(0, index, grad), None  # a position may be asked twice
+
+
+class _Spread(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slots: Slots) -> Tensor:
+        ctx.slots = slots
+        return x.index_select(0, slots.token)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad.index_select(0, ctx.slots.slot), None
+
+
+class _Collect(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slots: Slots) -> Tensor:
+        ctx.slots = slots
+        return x.index_select(0, slots.slot)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        spread = grad.index_select(0, ctx.slots.token)
+        if ctx.slots.empty is not None:
+            spread.index_fill_(0, ctx.slots.empty, 0.0)
+        return spread, None
+
+
+def look_up(table: Tensor, ids: Tensor) -> Tensor:
+    """Rows of a table: [V, E], [N] -> [N, E]; its gradient is summed in fp32."""
+    return _Lookup.apply(table, ids)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def pick(x: Tensor, index: Tensor) -> Tensor:
+    """Some tokens of a batch: [N, H], [P] -> [P, H]."""
+    return _Pick.apply(x, index)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def spread(x: Tensor, slots: Slots | None) -> Tensor:
+    """Packed tokens into bins: [N, ...] -> [B * T, ...]; empty slots hold any token, and no gradient leaves them."""
+    return x if slots is None else _Spread.apply(x, slots)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def collect(x: Tensor, slots: Slots | None) -> Tensor:
+    """Bins into packed tokens: [B * T, ...] -> [N, ...], the inverse of `spread`."""
+    return x if slots is None else _Collect.apply(x, slots)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def drop(x: Tensor, rate: float) -> Tensor:
+    """Dropout, or nothing at all at rate 0."""
+    return F.dropout(x, rate, True) if rate else x
+
+
+def start_small(linear: nn.Linear | nn.Embedding, std: float = 0.02) -> None:
+    """Truncated normal weights, cut at two deviations, and zero biases (BERT's initialiser)."""
+    nn.init.trunc_normal_(linear.weight, std=std, a=-2 * std, b=2 * std)
+    if isinstance(linear, nn.Linear) and linear.bias is not None:
+        nn.init.zeros_(linear.bias)
