@@ -1,0 +1,92 @@
+"""The folder: settings that changed are refused, a damaged checkpoint is passed over, nothing half written is taken."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from unmask.errors import UnmaskError
+from unmask.run import Run
+
+
+def make(folder: Path, **settings: object) -> Run:
+    return Run.create(folder, verb="pretrain", settings={"rate": 0.15, **settings})
+
+
+def checkpoint(run: Run, step: int) -> Path:
+    return run.save_checkpoint(step, {"weights": {"a": torch.full((3,), float(step))}}, {"seconds": step / 2})
+
+
+def test_the_same_settings_open_it_again_and_others_are_refused(tmp_path: Path) -> None:
+    make(tmp_path / "r")
+    assert make(tmp_path / "r").settings == {"rate": 0.15}
+    with pytest.raises(UnmaskError, match=r"rate: 0.15 there, 0.3 now"):
+        make(tmp_path / "r", rate=0.3)
+    with pytest.raises(UnmaskError, match="finetune"):
+        Run.create(tmp_path / "r", verb="finetune", settings={})
+
+
+def test_the_two_newest_stay_and_come_back(tmp_path: Path) -> None:
+    run = make(tmp_path / "r")
+    assert run.load_checkpoint() is None
+    for step in (1, 2, 3):
+        checkpoint(run, step)
+    assert [p.name for p in sorted((run.folder / "checkpoints").iterdir())] == ["step-00000002", "step-00000003"]
+    found = run.load_checkpoint()
+    assert found is not None and found.step == 3 and found.state["seconds"] == 1.5
+    assert torch.equal(found.tensors["weights"]["a"], torch.full((3,), 3.0))
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "no manifest", "lying manifest", "state gone"])
+def test_a_damaged_newest_checkpoint_is_passed_over_and_named(tmp_path: Path, harm: str) -> None:
+    run = make(tmp_path / "r")
+    checkpoint(run, 1)
+    newest = checkpoint(run, 2)
+    weights = newest / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    if harm == "flip":
+        content[-1] ^= 1
+        weights.write_bytes(content)
+    elif harm == "cut":
+        weights.write_bytes(content[:-5])
+    elif harm == "no manifest":
+        (newest / "manifest.json").unlink()
+    elif harm == "lying manifest":
+        (newest / "manifest.json").write_text(json.dumps({"step": 2, "files": {"nothing.safetensors": "00"}}))
+    else:
+        (newest / "state.json").unlink()
+    said: list[str] = []
+    found = run.load_checkpoint(said.append)
+    assert found is not None and found.step == 1
+    assert "step-00000002" in said[0]
+
+
+def test_what_was_written_aside_is_never_taken(tmp_path: Path) -> None:
+    run = make(tmp_path / "r")
+    checkpoint(run, 1)
+    (run.folder / "checkpoints" / ".step-00000009.part").mkdir()
+    found = run.load_checkpoint()
+    assert found is not None and found.step == 1
+
+
+def test_a_line_cut_by_a_kill_is_left_out_and_later_steps_are_forgotten(tmp_path: Path) -> None:
+    run = make(tmp_path / "r")
+    for step in (1, 2, 3):
+        run.log({"step": step, "loss": 1.0})
+    with open(run.folder / "metrics.jsonl", "a") as file:
+        file.write('{"step": 4, "lo')
+    assert [m["step"] for m in run.metrics()] == [1, 2, 3]
+    run.forget_after(2)
+    assert [m["step"] for m in run.metrics()] == [1, 2]
+
+
+def test_no_run_and_no_json(tmp_path: Path) -> None:
+    with pytest.raises(UnmaskError, match="missing"):
+        Run.open(tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(UnmaskError, match="not JSON"):
+        Run.open(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnmaskError, match="a file"):
+        make(tmp_path / "file")

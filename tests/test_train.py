@@ -1,0 +1,68 @@
+"""k micro-batches are one big batch; a loss that is not finite moves nothing; clocks."""
+
+import pytest
+import torch
+from torch import nn
+
+from unmask.errors import UnmaskError
+from unmask.optim import Optimizer
+from unmask.train import Clock, Training, steps
+
+
+def network() -> nn.Linear:
+    torch.manual_seed(1)
+    return nn.Linear(3, 1)
+
+
+def run(parts: list[list[tuple[torch.Tensor, torch.Tensor]]], scale: float = 1.0) -> tuple[torch.Tensor, float]:
+    model = network()
+    optimizer = Optimizer(model.named_parameters())
+    batches = [[{"ids": x, "targets": y} for x, y in micro] for micro in parts]
+
+    def loss(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"fit": ((model(batch["ids"])[:, 0] - batch["targets"]) ** 2).sum() * scale}
+
+    found = list(steps(loss, batches, terms={"fit": "targets"}, optimizer=optimizer, rate=lambda n: 0.01))
+    return optimizer.masters.clone(), found[-1].loss()
+
+
+def test_micro_batches_of_unequal_size_are_one_batch() -> None:
+    torch.manual_seed(2)
+    x, y = torch.randn(10, 3), torch.randn(10)
+    whole, loss = run([[(x, y)]] * 3)
+    parts, again = run([[(x[:1], y[:1]), (x[1:4], y[1:4]), (x[4:], y[4:])]] * 3)
+    torch.testing.assert_close(whole, parts, rtol=1e-6, atol=1e-7)
+    assert loss == pytest.approx(again, rel=1e-6)
+    means, _ = run([[(x[:1], y[:1])]] * 3)
+    assert not torch.allclose(whole, means)
+
+
+def test_a_loss_that_is_not_finite_moves_nothing() -> None:
+    torch.manual_seed(2)
+    x, y = torch.randn(4, 3), torch.randn(4)
+    model = network()
+    before = torch.cat([p.detach().flatten() for p in model.parameters()])
+    moved, _ = run([[(x, y)]], scale=float("inf"))
+    assert torch.equal(torch.sort(before).values, torch.sort(moved).values)
+
+
+def test_settings_that_cannot_be() -> None:
+    for wrong in ({"steps": 1, "budget": 1.0}, {"steps": 0}, {"budget": -1.0}, {"warmup": 1.5}, {"accumulate": 0}):
+        with pytest.raises(UnmaskError):
+            Training(**wrong)
+
+
+def test_clock_by_steps_and_by_recorded_places() -> None:
+    clock = Clock(total=4, budget=None)
+    assert [clock.place(n) for n in (1, 2, 3, 4)] == [0.125, 0.375, 0.625, 0.875]
+    assert not clock.over(3) and clock.over(4)
+    replayed = Clock(total=None, budget=9.0, places=[0.0, 0.5])
+    assert [replayed.place(n) for n in (1, 2)] == [0.0, 0.5]
+    assert replayed.over(2)
+
+
+def test_time_that_was_used_counts() -> None:
+    clock = Clock(total=None, budget=100.0, used=90.0)
+    assert 0.9 <= clock.place(1) < 0.91
+    assert not clock.over(1)
+    assert Clock(total=None, budget=100.0, used=101.0).over(1)

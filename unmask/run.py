@@ -1,0 +1,272 @@
+"""The run folder: everything of a run that a person, a report or a resumed run may want, as JSON and safetensors.
+
+    run.json            resolved settings, the command and the Python call that repeat it, versions, machine
+    metrics.jsonl       one JSON object a line; the source of every figure
+    checkpoints/        step-00000100/: weights, optimizer, state, and a manifest of hashes that is written last
+    model/              opens in Hugging Face
+    evaluation/         NAME.json
+
+A checkpoint is written aside, synced and renamed, so a kill or a full disk at any instant leaves the one before it
+whole. What is read back is checked against the manifest; a damaged checkpoint is passed over, and said so. The loop
+is not known here, and no pickle is written or read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from unmask.errors import UnmaskError
+
+KEEP = 2  # checkpoints that stay: the newest, and the one before it
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint read back: groups of tensors by name, and the state that JSON can hold."""
+
+    step: int
+    tensors: dict[str, dict[str, Tensor]]
+    state: dict[str, Any]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON aside, sync it and rename it into place."""
+    part = path.with_name(f".{path.name}.part")
+    with open(part, "w", encoding="utf-8") as file:
+        json.dump(value, file, ensure_ascii=False, indent=1)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def read_json(path: Path) -> Any:
+    """Raises UnmaskError where the file is missing or is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UnmaskError(f"{path} is missing — a run folder was expected — check the path") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UnmaskError(f"{path} is not JSON ({error}) — it was written by unmask — restore or remove it") from None
+
+
+def machine() -> dict[str, Any]:
+    """What a figure's reader wants to know of the machine."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), name)
+    except OSError:
+        pass
+    return {
+        "processor": name,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+class Run:
+    """An open run folder."""
+
+    def __init__(self, folder: Path, about: dict[str, Any]):
+        self.folder = folder
+        self.about = about
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        *,
+        verb: str,
+        settings: Mapping[str, Any],
+        call: str = "",
+        command: str = "",
+        allow: tuple[str, ...] = (),
+        **about: Any,
+    ) -> Run:
+        """Make the folder, or open it again for the same settings.
+
+        Raises UnmaskError, with the difference, where the folder holds a run with other settings; settings named in
+        `allow` may differ.
+        """
+        folder = Path(folder)
+        plain = json.loads(json.dumps(dict(settings), default=str))
+        if (folder / "run.json").exists():
+            old = cls.open(folder)
+            if old.about.get("verb") != verb:
+                raise UnmaskError(
+                    f"{folder} holds a run of `{old.about.get('verb')}` — a folder for `{verb}` was expected — give another --out"
+                )
+            difference = [
+                f"{key}: {old.settings.get(key)!r} there, {plain.get(key)!r} now"
+                for key in sorted(set(old.settings) | set(plain))
+                if old.settings.get(key) != plain.get(key) and key not in allow
+            ]
+            if difference:
+                raise UnmaskError(
+                    f"{folder} holds a run with other settings ({'; '.join(difference)}) — going on needs the same — "
+                    "give another --out, or the old settings"
+                )
+            return old
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise UnmaskError(f"{folder} is a file — a folder was expected — give another --out") from None
+        from unmask import __version__
+
+        record = {
+            "unmask": __version__,
+            "verb": verb,
+            "name": folder.name,
+            "settings": plain,
+            "call": call,
+            "command": command,
+            "machine": machine(),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            **about,
+        }
+        write_json(folder / "run.json", record)
+        return cls(folder, record)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise UnmaskError(f"{folder} is no folder — a run folder was expected — check the path")
+        about = read_json(folder / "run.json")
+        if not isinstance(about, dict) or "verb" not in about or "settings" not in about:
+            raise UnmaskError(f"{folder / 'run.json'} has no verb and settings — it is not a run of unmask")
+        return cls(folder, about)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        settings = self.about["settings"]
+        assert isinstance(settings, dict)
+        return settings
+
+    @property
+    def finished(self) -> bool:
+        return "finished" in self.about
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to run.json."""
+        self.about.update(facts)
+        write_json(self.folder / "run.json", self.about)
+
+    def finish(self) -> None:
+        self.note(finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append one line to metrics.jsonl."""
+        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            return []
+        records = []
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, 1):
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                if number < len(lines):
+                    raise UnmaskError(f"{path}, line {number} is not JSON — restore or remove the line") from None
+        return records
+
+    def forget_after(self, step: int) -> None:
+        """Drop the metrics of steps after `step`: a resumed run writes them again."""
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            return
+        kept = [r for r in self.metrics() if r.get("step", 0) <= step]
+        part = path.with_name(".metrics.part")
+        part.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept), encoding="utf-8")
+        os.replace(part, path)
+
+    def save_evaluation(self, name: str, value: Any) -> Path:
+        folder = self.folder / "evaluation"
+        folder.mkdir(exist_ok=True)
+        write_json(folder / f"{name}.json", value)
+        return folder / f"{name}.json"
+
+    def evaluations(self) -> dict[str, Any]:
+        return {p.stem: read_json(p) for p in sorted((self.folder / "evaluation").glob("*.json"))}
+
+    def save_checkpoint(self, step: int, tensors: Mapping[str, dict[str, Tensor]], state: Mapping[str, Any]) -> Path:
+        """Write a checkpoint aside, then rename it. Raises UnmaskError on a full disk; older ones stay whole."""
+        root = self.folder / "checkpoints"
+        root.mkdir(exist_ok=True)
+        final, part = root / f"step-{step:08d}", root / f".step-{step:08d}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        try:
+            part.mkdir()
+            for name, group in tensors.items():
+                save_file({k: v.detach().cpu().contiguous() for k, v in group.items()}, part / f"{name}.safetensors")
+            write_json(part / "state.json", {"step": step, **state})
+            files = {p.name: _digest(p) for p in sorted(part.iterdir())}
+            for file in part.iterdir():
+                _sync(file)
+            write_json(part / "manifest.json", {"step": step, "files": files})
+            _sync(part)
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(part, final)
+            _sync(root)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(part, ignore_errors=True)
+            raise UnmaskError(
+                f"the checkpoint of step {step} could not be written ({error}) — {root} needs room — "
+                "make room and run the same command again; the checkpoint before is whole"
+            ) from error
+        for old in sorted(p for p in root.glob("step-*"))[:-KEEP]:
+            shutil.rmtree(old, ignore_errors=True)
+        return final
+
+    def load_checkpoint(self, say: Callable[[str], None] = lambda text: None) -> Checkpoint | None:
+        """The newest checkpoint that is whole; damaged ones are passed over and named through `say`."""
+        for folder in sorted((self.folder / "checkpoints").glob("step-*"), reverse=True):
+            try:
+                manifest = read_json(folder / "manifest.json")
+                for name, digest in manifest["files"].items():
+                    if _digest(folder / name) != digest:
+                        raise UnmaskError(f"{name} is not what was written")
+                tensors = {p.stem: load_file(p) for p in sorted(folder.glob("*.safetensors"))}
+                state = read_json(folder / "state.json")
+            except (UnmaskError, OSError, SafetensorError, KeyError, TypeError) as error:
+                say(f"the checkpoint {folder.name} is damaged ({error}); taking the one before it")
+                continue
+            return Checkpoint(int(manifest["step"]), tensors, state)
+        return None
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
