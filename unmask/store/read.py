@@ -1,0 +1,209 @@
+"""Reads a corpus folder: see `unmask/store/__init__.py` for what lies in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from unmask.errors import UnmaskError, nearest
+from unmask.tokens import Tokenizer, load_tokenizer
+
+FORMAT = 1
+PARTS = ("train", "heldout")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One document."""
+
+    tokens: NDArray[Any]  # [n] uint16 or uint32, a view on the memory map
+    sentence_ends: NDArray[np.int32]  # [s] exclusive, rising, the last is n; a view
+    word_starts: NDArray[np.bool_]  # [n] the first token of a word
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """The flat arrays of one record batch."""
+
+    offsets: NDArray[np.int64]  # [documents + 1]
+    tokens: NDArray[Any]
+    end_offsets: NDArray[np.int32]  # [documents + 1]
+    ends: NDArray[np.int32]
+    bits: NDArray[np.uint8]  # word starts, least significant bit first
+    ids: pa.Array
+
+
+class Store:
+    """One part of a corpus folder.
+
+    Raises `UnmaskError` if the folder is not a finished corpus, or its shards are not those of its manifest
+    (names and sizes here; `verify` compares the hashes).
+    """
+
+    def __init__(self, folder: str | Path, part: str = "train") -> None:
+        self.folder = Path(folder)
+        self.part = part
+        self.manifest: dict[str, Any] = read_manifest(self.folder)
+        if part not in PARTS:
+            raise UnmaskError(f'unknown part "{part}" — expected train or heldout.{nearest(part, PARTS)}')
+        shards = self.manifest["shards"][part]
+        self._chunks = [chunk for shard in shards for chunk in _open_shard(self.folder, shard)]
+        counts = [len(chunk.offsets) - 1 for chunk in self._chunks]
+        self._bounds: NDArray[np.int64] = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+        self.documents = int(self._bounds[-1])
+        self.tokens: int = sum(len(chunk.tokens) for chunk in self._chunks)
+        told = self.manifest["parts"][part]
+        if (self.documents, self.tokens) != (told["documents"], told["tokens"]):
+            raise UnmaskError(
+                f"{self.folder}: the {part} shards hold {self.documents} documents and {self.tokens} tokens, but"
+                f" manifest.json says {told['documents']} and {told['tokens']} — build the corpus again"
+            )
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path, str]]:
+        """Worker processes open the folder themselves."""
+        return Store, (self.folder, self.part)
+
+    def __len__(self) -> int:
+        return self.documents
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with the text, the tokenizer or the settings."""
+        return str(self.manifest["fingerprint"])
+
+    @property
+    def language(self) -> str:
+        """The language of the corpus, given or detected."""
+        return str(self.manifest["language"])
+
+    @property
+    def unigram_entropy(self) -> float:
+        """The entropy of the training part's token frequencies, in nats: the loss of a model that knows no context."""
+        return float(self.manifest["unigram_entropy"])
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that made the ids. Raises `UnmaskError` if it has been exchanged."""
+        tokenizer = load_tokenizer(self.folder / "tokenizer", self.language)
+        if tokenizer.fingerprint != self.manifest["tokenizer"]["fingerprint"]:
+            raise UnmaskError(
+                f"{self.folder / 'tokenizer'} is not the tokenizer that made this corpus (fingerprint"
+                f" {tokenizer.fingerprint}, expected {self.manifest['tokenizer']['fingerprint']})"
+                " — put the right one back or build the corpus again"
+            )
+        return tokenizer
+
+    @cached_property
+    def unigram(self) -> NDArray[np.int64]:
+        """How often each id occurs in the training part: `[V]` int64."""
+        file = self.folder / "unigram.npy"
+        if not file.is_file():
+            raise UnmaskError(f"{file} is missing — build the corpus again")
+        return np.asarray(np.load(file, allow_pickle=False), np.int64)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each document: `[documents]` int64."""
+        if not self._chunks:
+            return np.zeros(0, np.int64)
+        return np.concatenate([np.diff(chunk.offsets) for chunk in self._chunks])
+
+    def document(self, i: int) -> Stored:
+        """Document `i`: tokens and sentence ends are views, word starts are unpacked from their bits."""
+        chunk, row = self._find(i)
+        begin, end = int(chunk.offsets[row]), int(chunk.offsets[row + 1])
+        first = begin // 8
+        bits = np.unpackbits(chunk.bits[first : -(-end // 8)], bitorder="little")
+        return Stored(
+            tokens=chunk.tokens[begin:end],
+            sentence_ends=chunk.ends[chunk.end_offsets[row] : chunk.end_offsets[row + 1]],
+            word_starts=bits[begin - 8 * first : end - 8 * first].view(np.bool_),
+        )
+
+    def id(self, i: int) -> str:
+        """The id that document `i` had in its source."""
+        chunk, row = self._find(i)
+        return str(chunk.ids[row].as_py())
+
+    def text(self, i: int) -> str:
+        """The tokens of document `i` as text again (what the tokenizer drops is lost)."""
+        return self.tokenizer.decode(self.document(i).tokens.tolist())
+
+    def _find(self, i: int) -> tuple[_Chunk, int]:
+        if not 0 <= i < self.documents:
+            raise IndexError(f"document {i} of {self.documents}")
+        place = int(np.searchsorted(self._bounds, i, side="right")) - 1
+        return self._chunks[place], i - int(self._bounds[place])
+
+    def verify(self) -> None:
+        """Read every file again and compare its hash with the manifest. Raises `UnmaskError` at the first that differs."""
+        for shard in [shard for part in PARTS for shard in self.manifest["shards"][part]]:
+            check_hash(self.folder / shard["file"], shard["sha256"])
+        check_hash(self.folder / "unigram.npy", self.manifest["unigram"]["sha256"])
+        check_hash(self.folder / "ledger.json", self.manifest["ledger"]["sha256"])
+        _ = self.tokenizer
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished corpus folder. Raises `UnmaskError` if there is none or it is not ours."""
+    file = folder / "manifest.json"
+    if not file.is_file():
+        found = "an unfinished corpus (no manifest.json)" if (folder / "building").is_dir() else "not a corpus folder"
+        raise UnmaskError(f"{folder} is {found} — expected a folder made by `unmask corpus`; run it (again)")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise UnmaskError(f"{file} has format {manifest['format']} — this version reads {FORMAT}; build it again")
+        _ = [manifest["shards"][part] for part in PARTS], [manifest["parts"][part]["tokens"] for part in PARTS]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnmaskError(f"{file} is damaged ({error!r}) — build the corpus again") from None
+    return dict(manifest)
+
+
+def sha256(file: Path) -> str:
+    """The hash of a file, in hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def check_hash(file: Path, expected: str) -> None:
+    """Raise `UnmaskError` unless the file is there and has this hash."""
+    if not file.is_file():
+        raise UnmaskError(f"{file} is missing, but manifest.json names it — build the corpus again")
+    if (found := sha256(file)) != expected:
+        raise UnmaskError(f"{file} has changed (sha256 {found[:16]}…, expected {expected[:16]}…) — build it again")
+
+
+def _open_shard(folder: Path, shard: dict[str, Any]) -> list[_Chunk]:
+    file = folder / shard["file"]
+    if Path(shard["file"]).name != shard["file"] or not file.is_file():
+        raise UnmaskError(f"{file} is missing, but manifest.json names it — build the corpus again")
+    if file.stat().st_size != shard["bytes"]:
+        raise UnmaskError(
+            f"{file} has {file.stat().st_size} bytes, but manifest.json says {shard['bytes']} — build the corpus again"
+        )
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(file)))
+        return [_chunk(reader.get_batch(i)) for i in range(reader.num_record_batches)]
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise UnmaskError(f"{file} is damaged ({error}) — build the corpus again") from None
+
+
+def _chunk(batch: pa.RecordBatch) -> _Chunk:
+    tokens, ends, words = (batch.column(name) for name in ("tokens", "sentence_ends", "word_starts"))
+    return _Chunk(
+        offsets=tokens.offsets.to_numpy(),
+        tokens=tokens.values.to_numpy(),
+        end_offsets=ends.offsets.to_numpy(),
+        ends=ends.values.to_numpy(),
+        bits=np.frombuffer(words.values.buffers()[1] or b"", np.uint8),
+        ids=batch.column("id"),
+    )

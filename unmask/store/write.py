@@ -1,0 +1,109 @@
+"""Writes shards: batches of tokenised documents to Arrow IPC files, aside first, then under their name."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from unmask.store.read import sha256
+
+
+@dataclass(frozen=True)
+class Tokenised:
+    """Some documents end to end, as a worker returns them."""
+
+    ids: list[str]
+    tokens: NDArray[Any]  # [n] uint16 or uint32
+    lengths: NDArray[np.int64]  # [documents] tokens of each
+    sentence_ends: NDArray[np.int32]  # [sentences] within their document, exclusive
+    sentences: NDArray[np.int64]  # [documents] sentences of each
+    word_starts: NDArray[np.bool_]  # [n]
+
+    def only(self, chosen: NDArray[np.bool_]) -> Tokenised:
+        """The documents where `chosen` `[documents]` is true."""
+        tokens, sentences = np.repeat(chosen, self.lengths), np.repeat(chosen, self.sentences)
+        return Tokenised(
+            ids=[id_ for id_, kept in zip(self.ids, chosen, strict=True) if kept],
+            tokens=self.tokens[tokens],
+            lengths=self.lengths[chosen],
+            sentence_ends=self.sentence_ends[sentences],
+            sentences=self.sentences[chosen],
+            word_starts=self.word_starts[tokens],
+        )
+
+
+def schema(token_type: pa.DataType) -> pa.Schema:
+    """The columns of a shard; `token_type` is uint16 or uint32."""
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("tokens", pa.large_list(token_type)),
+            ("sentence_ends", pa.list_(pa.int32())),
+            ("word_starts", pa.large_list(pa.bool_())),
+        ]
+    )
+
+
+def write_shard(file: Path, batches: Sequence[Tokenised], token_type: pa.DataType) -> dict[str, Any]:
+    """Write one shard and return its line of the manifest: file, documents, tokens, sentences, bytes, sha256."""
+    aside = file.with_name(file.name + ".part")
+    columns = schema(token_type)
+    with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, columns) as writer:
+        for batch in batches:
+            writer.write_batch(_record_batch(batch, columns))
+    _sync(aside)
+    aside.replace(file)
+    return {
+        "file": file.name,
+        "documents": sum(len(batch.ids) for batch in batches),
+        "tokens": sum(len(batch.tokens) for batch in batches),
+        "sentences": sum(len(batch.sentence_ends) for batch in batches),
+        "bytes": file.stat().st_size,
+        "sha256": sha256(file),
+    }
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Write JSON aside, sync it and rename it."""
+    write_bytes(file, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Write a small file aside, sync it and rename it."""
+    aside = file.with_name(file.name + ".part")
+    aside.write_bytes(content)
+    _sync(aside)
+    aside.replace(file)
+
+
+def _sync(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _record_batch(batch: Tokenised, columns: pa.Schema) -> pa.RecordBatch:
+    bounds = pa.array(_bounds(batch.lengths), pa.int64())
+    ends = pa.array(_bounds(batch.sentences).astype(np.int32), pa.int32())
+    token_type = columns.field("tokens").type.value_type
+    arrays = [
+        pa.array(batch.ids, pa.string()),
+        pa.LargeListArray.from_arrays(bounds, pa.array(batch.tokens, token_type)),
+        pa.ListArray.from_arrays(ends, pa.array(batch.sentence_ends, pa.int32())),
+        pa.LargeListArray.from_arrays(bounds, pa.array(batch.word_starts, pa.bool_())),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=columns)
+
+
+def _bounds(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
