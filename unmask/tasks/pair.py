@@ -1,0 +1,161 @@
+"""Two texts and their relation: [CLS] a [SEP] b [SEP] → classes or a score.
+
+Sees: both texts in one row. Says: a class (does b follow from a?) or a number (how alike are they?). Scored: as
+one text. Source: Devlin et al. 2019, §4.1; parts too long together are cut one piece at a time from the end of
+the longer one (from b on a tie), as in its code, and every cut is counted. Differs: up to the size *small* the
+head compares: the means u and v of the two parts' states → [u, v, |u − v|, u · v] → linear (Conneau et al. 2017,
+InferSent, for two encoders). Small models of few steps do not bring the comparison into [CLS] by themselves;
+larger ones keep [CLS] → linear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+
+from unmask.tasks.classify import join_labels, labelled, majority_labels, score_labels, target
+from unmask.tasks.examples import (
+    ClassWeight,
+    Example,
+    Examples,
+    Fate,
+    Frame,
+    Labels,
+    Window,
+    Windows,
+    check_labels,
+    learn_labels,
+)
+from unmask.tasks.read import read_table
+from unmask.tasks.windows import fit_pair
+from unmask.tokens import Tokenizer, Vocab
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from unmask.models import Shape
+
+SMALL = 512  # width of the widest size, small, whose head compares by default
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two texts and their relation: a class (whole numbers and words) or a score (numbers with a decimal point)."""
+
+    text_a: Annotated[str, "column of the first text"] = "text_a"
+    text_b: Annotated[str, "column of the second text"] = "text_b"
+    label: Annotated[str, "column of the label"] = "label"
+    group: Annotated[str | None, "column of the document a row is from; dev never divides one"] = None
+    regression: Annotated[bool, "predict a number, however the labels are written"] = False
+    class_weight: Annotated[ClassWeight, "weigh rare classes up: none, balanced or sqrt"] = "none"
+    head: Annotated[
+        Literal["auto", "compare", "first"], "compare the two parts, or read [CLS]; auto: by size"
+    ] = "auto"
+
+    NAME: ClassVar[str] = "pair"
+    HEADS: ClassVar[str] = "classify"
+    TERMS: ClassVar[dict[str, str]] = {"label": "labels"}
+
+    def read(self, path: Path, *, labelled: bool = True) -> Examples:
+        """The rows of a CSV, TSV or JSON lines file; with `labelled` the label column is needed."""
+        wanted = [
+            self.text_a,
+            self.text_b,
+            *([self.label] if labelled else []),
+            *([self.group] if self.group else []),
+        ]
+        return self.examples(read_table(path, wanted), str(path))
+
+    def examples(self, records: Sequence[Any], where: str) -> Examples:
+        """Examples from the rows of a table (`read.Record`)."""
+        items = []
+        for record in records:
+            texts = (record.cells[self.text_a], record.cells[self.text_b])
+            group = record.cells[self.group] if self.group else None
+            items.append(Example(str(record.line), record.line, texts, record.cells.get(self.label), group))
+        return Examples(where, tuple(items))
+
+    def labels(self, train: Examples) -> tuple[Labels, str]:
+        return learn_labels([x.gold for x in train.items], self.regression, self.class_weight, train.where)
+
+    def check(self, examples: Examples, labels: Labels) -> None:
+        """Raise `UnmaskError` for a label that the training rows lack."""
+        check_labels(examples, labels)
+
+    def rows(
+        self,
+        examples: Examples,
+        tokenizer: Tokenizer,
+        labels: Labels,
+        frame: Frame,
+        *,
+        length: int,
+        overlap: int,
+        training: bool,
+    ) -> Windows:
+        budget = length - frame.room(2)
+        firsts = tokenizer.encode_batch([x.texts[0] for x in examples.items])
+        seconds = tokenizer.encode_batch([x.texts[1] for x in examples.items])
+        rows, fates = [], []
+        for number, (item, a, b) in enumerate(zip(examples.items, firsts, seconds, strict=True)):
+            n, m = fit_pair(len(a.ids), len(b.ids), budget)
+            ids, segments = frame.row(a.ids[:n], b.ids[:m])
+            targets, weights = target(item.gold, labels)
+            # `positions` tells the two parts apart in families without segments: first piece of b's part.
+            rows.append(Window(number, ids, segments, np.array([n + 2]), np.array([0]), targets, weights))
+            where = f"{examples.where}, line {item.line}"
+            lost = len(a.ids) + len(b.ids) - n - m
+            fates.append(
+                Fate("cut", "longer than the model: the longer part's end", where)
+                if lost
+                else Fate("kept", "in one row", where)
+            )
+        return Windows(rows, fates)
+
+    def example(self, row: Window, vocab: Vocab, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        parts = (np.arange(len(row.ids)) >= row.positions[0]).astype(np.int64)
+        return {**labelled(row), "parts": parts}
+
+    def network(self, shape: Shape, vocab: Vocab, labels: Labels) -> nn.Module:
+        from unmask.tasks.networks import classifier
+
+        compares = self.head == "compare" or (
+            self.head == "auto" and shape.layers <= 4 and shape.width <= SMALL
+        )
+        return classifier(shape, outputs=len(labels.names), style="compare" if compares else "first")
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        from unmask.tasks.networks import label_loss
+
+        return label_loss(model, batch)
+
+    def predict(self, model: nn.Module, batch: dict[str, Tensor]) -> list[np.ndarray]:
+        from unmask.tasks.networks import label_outputs
+
+        return label_outputs(model, batch)
+
+    def join(
+        self, examples: Examples, windows: Sequence[Window], outputs: Sequence[np.ndarray], labels: Labels
+    ) -> list[dict[str, Any]]:
+        return join_labels(len(examples), windows, outputs, labels)
+
+    def score(
+        self, predictions: Sequence[dict[str, Any]], examples: Examples, labels: Labels
+    ) -> dict[str, float]:
+        return score_labels(predictions, examples, labels)
+
+    def majority(self, train: Examples, examples: Examples, labels: Labels) -> dict[str, float]:
+        return majority_labels(train, examples, labels)
+
+    def metric(self, labels: Labels) -> str:
+        return "accuracy" if labels.kind == "classes" else "pearson"
+
+    def settle(
+        self, predictions: Sequence[dict[str, Any]], examples: Examples, labels: Labels
+    ) -> tuple[Sequence[dict[str, Any]], Labels]:
+        """What dev decides beyond the checkpoint: nothing here."""
+        return predictions, labels
