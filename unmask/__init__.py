@@ -12,7 +12,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Public name → the module that defines it. No name may be that of a submodule: importing it would hide the name.
+# Public name → the module that defines it. No name may be that of a submodule, whose import would hide it.
 _HOME = {
     "Document": "unmask.corpus",
     "FineTuning": "unmask.jobs.finetune",

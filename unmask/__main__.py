@@ -1,0 +1,54 @@
+"""The command line: an error is a sentence on standard error and exit code 2, a stop is 130, ``--debug`` tells all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import CycloptsError
+
+from unmask.errors import UnmaskError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code: 0, 2 for a user's error, 130 for Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        from unmask.commands import app
+
+        app(words)(words, exit_on_error=False, print_error=False)
+    except UnmaskError as error:
+        if debug:
+            raise
+        return _complain(str(error))
+    except CycloptsError as error:
+        if debug:
+            raise
+        chain = " ".join(["unmask", *(error.command_chain or ())])
+        return _complain(f"{error} `{chain} --help` shows what there is.")
+    except KeyboardInterrupt as stop:
+        if debug:
+            raise
+        print(
+            f"\nunmask: {stop or 'stopped; the same command again goes on from the last checkpoint'}",
+            file=sys.stderr,
+        )
+        return 130
+    except BrokenPipeError:  # `unmask predict … | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as end:  # cyclopts ends so after --help and --version
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    return 0
+
+
+def _complain(message: str) -> int:
+    print(f"unmask: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

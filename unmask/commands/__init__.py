@@ -1,0 +1,48 @@
+"""The verbs of the command line, one file each; ``app`` puts those together that a command line needs.
+
+``pretrain`` and ``finetune`` have a sub-command for every recipe and task. Their settings live beside torch, so
+they are made only when the verb is named: ``unmask --help`` and the help of the other verbs never import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cyclopts import App
+
+import unmask
+from unmask.commands import corpus, evaluate, fill, finetune, plan, pretrain, quickstart, report
+from unmask.commands.like import find
+
+HELP = "Pre-train a language model of the BERT family on your own text, and see what that was worth."
+VERBS = ("quickstart", "plan", "corpus", "pretrain", "fill", "finetune", "evaluate", "predict", "report")
+
+
+def app(words: Sequence[str]) -> App:
+    """The command line for these words."""
+    root = App(
+        name="unmask",
+        help=HELP,
+        version=unmask.__version__,
+        help_format="plaintext",
+        suppress_keyboard_interrupt=False,
+        help_epilogue="`unmask VERB --help` shows a verb; `--debug` keeps the traceback of an error.",
+    )
+    made = {
+        "quickstart": quickstart.quickstart,
+        "plan": plan.plan,
+        "corpus": corpus.corpus,
+        "fill": fill.fill,
+        "evaluate": evaluate.evaluate,
+        "predict": evaluate.predict,
+        "report": report.report,
+    }
+    for order, verb in enumerate(VERBS):
+        if verb in made:
+            root.command(made[verb], name=verb, sort_key=order)
+            continue
+        module = pretrain if verb == "pretrain" else finetune
+        part = module.make(find(words)) if verb in words else App(name=verb, help=module.HELP)
+        part.sort_key = order
+        root.command(part)
+    return root

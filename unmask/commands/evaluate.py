@@ -1,0 +1,55 @@
+"""``unmask evaluate RUN FILE`` scores a fine-tuned model; ``unmask predict RUN FILE`` says what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from unmask.commands.watch import Watch
+
+
+def evaluate(
+    run: Annotated[Path, Parameter(help="a run folder made by `unmask finetune`")],
+    file: Annotated[Path, Parameter(help="labelled rows, in the format of the training file")],
+) -> None:
+    """Score a fine-tuned model on a labelled file: JSON on standard output.
+
+    Example: unmask evaluate runs/classify test.tsv
+    """
+    from unmask.jobs.predict import evaluate as job
+
+    print(json.dumps(job(run, file), ensure_ascii=False, indent=1))
+
+
+def predict(
+    run: Annotated[Path, Parameter(help="a run folder made by `unmask finetune`")],
+    source: Annotated[str, Parameter(help="rows without labels; - reads standard input")] = "-",
+    *,
+    out: Annotated[Path | None, Parameter(help="the file to write; standard output if not given")] = None,
+) -> None:
+    """Predict for every row of a file: one JSON object a line, in the order of the rows.
+
+    Example: unmask predict runs/classify new.tsv --out predictions.jsonl
+    """
+    from unmask.jobs.predict import predict as job
+
+    with Watch() as watch:
+        lines = (
+            json.dumps(row, ensure_ascii=False)
+            for row in job(run, source if source == "-" else Path(source), watch)
+        )
+        if out is None:
+            for line in lines:
+                print(line)
+            return
+        # Written aside and renamed: a stop leaves no half file that looks whole.
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = out.with_name(f".{out.name}.part")
+        with open(part, "w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+        os.replace(part, out)
+        watch.say(f"{out} is written")

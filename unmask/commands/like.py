@@ -1,0 +1,57 @@
+"""``--like RUN``: another run's settings are the defaults of this command, in its help too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UnmaskError
+
+
+@dataclass(frozen=True)
+class Like:
+    """A run folder whose settings are wanted again."""
+
+    folder: Path
+
+    def settings(self, verb: str, kind: str) -> dict[str, Any]:
+        """Its resolved settings by name if it is a run of ``verb`` and of ``kind`` (a recipe or a task), else {}."""
+        about = self._about()
+        settings = about["settings"]
+        fits = about.get("verb") == verb and kind in (settings.get("recipe"), settings.get("task"))
+        return dict(settings) if fits else {}
+
+    def check(self, verb: str, kind: str) -> None:
+        """Raises UnmaskError if the run is of another kind than the one that is asked for."""
+        if not self.settings(verb, kind):
+            about = self._about()
+            was = about["settings"].get("recipe") or about["settings"].get("task")
+            raise UnmaskError(
+                f"--like {self.folder}: that run is of `{about.get('verb')} {was}`, this command is "
+                f"`{verb} {kind}` — its settings do not fit — name a run of the same kind"
+            )
+
+    def _about(self) -> dict[str, Any]:
+        path = self.folder / "run.json"
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UnmaskError(
+                f"--like {self.folder}: {path} cannot be read ({error}) — a run folder was expected — check the path"
+            ) from error
+        if not isinstance(about, dict) or not isinstance(about.get("settings"), dict):
+            raise UnmaskError(f"--like {self.folder}: {path} holds no settings — it is not a run of unmask")
+        return about
+
+
+def find(words: Sequence[str]) -> Like | None:
+    """The ``--like`` of a command line; it is looked for before parsing, since it changes the defaults."""
+    for at, word in enumerate(words):
+        if word == "--like" and at + 1 < len(words):
+            return Like(Path(words[at + 1]))
+        if word.startswith("--like="):
+            return Like(Path(word.removeprefix("--like=")))
+    return None

@@ -1,0 +1,83 @@
+"""``unmask pretrain RECIPE CORPUS``: a corpus folder becomes a run folder with a model in it.
+
+One sub-command a recipe, made from ``RECIPES``: its fields are its options, and the training settings are the
+options of all. The Python API is ``unmask.pretrain(recipe, corpus, out=..., training=Training(...))``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from unmask.commands.flags import Fields, expand
+from unmask.commands.like import Like
+from unmask.commands.watch import Watch
+
+HELP = "Pre-train a model: a recipe reads a corpus folder."
+SIZE = "mini"
+
+
+def make(like: Like | None) -> App:
+    """The verb with a sub-command a recipe; with ``like``, another run's settings are the defaults."""
+    # Recipes and settings are torch's neighbours: imported when this verb is meant, so that other help is quick.
+    from unmask.recipes import RECIPES
+    from unmask.train import Training
+
+    app = App(name="pretrain", help=HELP)
+    for name, recipe in RECIPES.items():
+        past = like.settings("pretrain", name) if like else {}
+        size = past.get("size", SIZE)
+        given = {
+            "recipe": Fields(recipe, f"The recipe: {name}", past, order=2),
+            "training": Fields(Training, "Training", past, recipe().training(size), order=3),
+        }
+        lines = [*(recipe.__doc__ or name).strip().splitlines(), ""]
+        words = (
+            f"{lines[0]}\n\nExample: unmask pretrain {name} corpus --out runs/{name} --size mini --budget 30m"
+        )
+        app.command(expand(_verb(name, past), given), name=name, help=words)
+    return app
+
+
+def _verb(name: str, past: dict[str, Any]) -> Any:
+    """The command of one recipe; its own defaults are the recipe's name and what the past run had."""
+    where = Path(f"runs/{name}")
+
+    def pretrain(
+        corpus: Annotated[Path, Parameter(help="folder made by `unmask corpus`")],
+        *,
+        out: Annotated[Path, Parameter(help="the run folder; the same command again goes on in it")] = where,
+        size: Annotated[str, Parameter(help="tiny, mini, small, medium, base or large")] = SIZE,
+        source: Annotated[
+            Path | None, Parameter(name="--from", help="a model folder to go on from (same tokenizer)")
+        ] = None,
+        replay: Annotated[
+            Path | None,
+            Parameter(help="a run whose recorded places in the schedule are followed: same bytes"),
+        ] = None,
+        like: Annotated[Path | None, Parameter(help="a run whose settings are the defaults here")] = None,
+        recipe: Any,
+        training: Any,
+    ) -> None:
+        from unmask.jobs.pretrain import pretrain as job
+
+        with Watch() as watch:
+            run = job(
+                recipe,
+                corpus,
+                out=out,
+                size=size,
+                training=training,
+                source=source,
+                replay=replay,
+                watch=watch,
+            )
+            watch.say(f"{run.folder} is finished; try: unmask fill {run.folder}")
+
+    if past:
+        changed = pretrain.__kwdefaults__ or {}
+        pretrain.__kwdefaults__ = {**changed, "size": past.get("size", SIZE)}
+        pretrain.__defaults__ = (Path(past["corpus"]),) if past.get("corpus") else None
+    return pretrain

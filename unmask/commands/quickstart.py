@@ -1,0 +1,55 @@
+"""``unmask quickstart``: the main job from end to end, on text that ships with the package or on your own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from unmask.commands.flags import duration
+
+
+def quickstart(
+    *,
+    language: Annotated[Literal["zh", "en"], Parameter(help="of the text and the tasks")] = "zh",
+    out: Annotated[
+        Path | None, Parameter(help="folder of the runs and the page [default: runs/quickstart-LANGUAGE]")
+    ] = None,
+    budget: Annotated[
+        float, Parameter(help="time for pre-training", converter=duration, show_default=lambda _: "5m")
+    ] = 300.0,
+    steps: Annotated[int | None, Parameter(help="updates of pre-training, in place of the budget")] = None,
+    seed: Annotated[int, Parameter(help="of everything that is drawn")] = 0,
+    text: Annotated[
+        list[str] | None, Parameter(help="your own text instead of the packaged one", negative="")
+    ] = None,
+    classify: Annotated[Path | None, Parameter(help="your own rows: a text and its class")] = None,
+    tag: Annotated[Path | None, Parameter(help="your own rows: words and their tags")] = None,
+    pair: Annotated[Path | None, Parameter(help="your own rows: two texts and their relation")] = None,
+    answer: Annotated[
+        Path | None, Parameter(help="your own rows: a question, its passage and the answer")
+    ] = None,
+) -> None:
+    """Pre-train a small BERT, adapt it to four tasks, and show what the pre-training was worth.
+
+    Example: unmask quickstart --language zh --budget 5m
+    """
+    from unmask.quickstart import quickstart as run
+
+    print(
+        run(
+            language=language,
+            out=out,
+            budget=budget,
+            steps=steps,
+            seed=seed,
+            text=text,
+            classify=classify,
+            tag=tag,
+            pair=pair,
+            answer=answer,
+            say=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+    )
