@@ -80,7 +80,8 @@ def choose_tokens(candidates: Positions, count: int, rng: np.random.Generator) -
 
 def choose_each(candidates: Positions, rate: float, rng: np.random.Generator) -> Positions:
     """Every candidate by its own coin (ModernBERT), so the number varies around `rate`."""
-    return candidates[rng.random(len(candidates)) < rate]
+    found: Positions = candidates[rng.random(len(candidates)) < rate]
+    return found
 
 
 def choose_words(words: Words, count: int, rng: np.random.Generator) -> Positions:
