@@ -1,10 +1,11 @@
 """Rows laid end to end, and the one place that knows how they lie.
 
 A batch has no padding: `ids [N]` and `lengths [R]`. Embeddings, norms and feed-forward layers see `[N, H]`;
-attention alone needs rectangles, and `Layout` says how to make them. Equal rows are a view. Windows that are cut
-into isolated pieces are a view with a mask. Anything else is packed into bins as long as the longest piece, by
-best fit in falling order of length (Johnson 1974), each piece seeing only itself. This is "unpadding" (ModernBERT, Warner
-et al. 2024, section 2.1.2) for processors that have no kernel for ragged attention.
+attention alone needs rectangles, and `Layout` says how to make them. Equal rows are a view. Windows that are
+cut into isolated pieces are a view with a mask. Anything else is packed into bins as long as the longest
+piece, by best fit in falling order of length (Johnson 1974), each piece seeing only itself. This is
+"unpadding" (ModernBERT, Warner et al. 2024, section 2.1.2) for processors that have no kernel for ragged
+attention.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from unmask.errors import UnmaskError
 def collate(examples: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
     """Lays examples end to end.
 
-    An example has `ids [T]`, perhaps `lengths [k]` (isolated pieces, sum T; `[T]` if absent) and any other arrays.
-    Keys that end in `positions` are shifted by the example's first token, all others are joined. The result holds
-    `ids [N]`, `lengths [R]` (pieces), `rows` (pieces of each example) and the joined arrays; whole numbers are int64.
-    Raises `UnmaskError` for an empty batch, for examples with different keys and for lengths that do not add up.
+    An example has `ids [T]`, perhaps `lengths [k]` (isolated pieces, sum T; `[T]` if absent) and any other
+    arrays. Keys that end in `positions` are shifted by the example's first token, all others are joined. The
+    result holds `ids [N]`, `lengths [R]` (pieces), `rows` (pieces of each example) and the joined arrays;
+    whole numbers are int64. Raises `UnmaskError` for an empty batch, for examples with different keys and for
+    lengths that do not add up.
     """
     if not examples:
         raise UnmaskError("a batch of no examples — expected at least one — leave empty batches out.")
@@ -98,7 +100,8 @@ class Layout:
     def mask(self, window: int, dtype: torch.dtype) -> Tensor | None:
         """Zero where a slot sees another, minus infinity elsewhere: [B or 1, 1, T, T], or None if all see all.
 
-        window: only |i - j| <= window / 2; 0 for no bound. Empty slots see each other, so no row is without a key.
+        window: only |i - j| <= window / 2; 0 for no bound. Empty slots see each other, so no row is without a
+        key.
         """
         local = window if window and self.longest > window // 2 + 1 else 0
         if (local, dtype) not in self._masks:

@@ -1,10 +1,10 @@
 """What an encoder is, as numbers: one value that BERT, RoBERTa, ALBERT and ModernBERT are settings of.
 
 The fields are orthogonal, so a family is never a subclass and a new mixture needs no code. Widths and depths
-come from the papers: BERT (Devlin et al. 2019, section 3), the small BERTs (Turc et al. 2019, table 1), ALBERT
-(Lan et al. 2020, table 1), RoBERTa (Liu et al. 2019), ModernBERT (Warner et al. 2024, appendix). It differs from
-them only where no small model was published: the small ModernBERTs take BERT's depth and width, and an inner
-width of two thirds, so that a gated layer has about the parameters of a plain one.
+come from the papers: BERT (Devlin et al. 2019, section 3), the small BERTs (Turc et al. 2019, table 1),
+ALBERT (Lan et al. 2020, table 1), RoBERTa (Liu et al. 2019), ModernBERT (Warner et al. 2024, appendix). It
+differs from them only where no small model was published: the small ModernBERTs take BERT's depth and width,
+and an inner width of two thirds, so that a gated layer has about the parameters of a plain one.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ class Shape:
     """The shape of an encoder; counts are exact for the four families.
 
     vocab, width (H), layers (L), heads (A), inner (F, of one half if gated), positions: the longest row.
-    segments: rows of the segment table, 0 for none. embedding: E where the tables are narrower than the layers
-    and a linear map lifts them (ALBERT), 0 for tables of width H. norm: after the addition or before the layer
-    (then layer 0 has no attention norm, since the embeddings are normed already). rotary: bases of the angles in
-    (global, local) layers, None for a learned table. window: a local layer sees |i - j| <= window / 2; layer i
-    is global if i is a multiple of global_every; 0 for global layers alone. offset: rows of the position table
-    before the first (RoBERTa: 2). shared: one layer used L times. bias: of linear maps and norms.
+    segments: rows of the segment table, 0 for none. embedding: E where the tables are narrower than the
+    layers and a linear map lifts them (ALBERT), 0 for tables of width H. norm: after the addition or before
+    the layer (then layer 0 has no attention norm, since the embeddings are normed already). rotary: bases of
+    the angles in (global, local) layers, None for a learned table. window: a local layer sees |i - j| <=
+    window / 2; layer i is global if i is a multiple of global_every; 0 for global layers alone. offset: rows
+    of the position table before the first (RoBERTa: 2). shared: one layer used L times. bias: of linear maps
+    and norms.
     """
 
     vocab: int

@@ -1,9 +1,9 @@
 """Attention over packed rows (Vaswani et al. 2017, section 3.2), with rotary positions (Su et al. 2021).
 
-On a processor it is two batched products and a softmax over the bins of `Layout`: the fused kernel's backward is
-several times slower there in bf16. On a GPU in half precision a ragged kernel takes the packed rows as they are;
-otherwise the fused kernel takes bins and a mask. Queries may be fewer than keys: the last layer is asked for some
-positions only, and gives exactly what it would have given for all.
+On a processor it is two batched products and a softmax over the bins of `Layout`: the fused kernel's backward
+is several times slower there in bf16. On a GPU in half precision a ragged kernel takes the packed rows as
+they are; otherwise the fused kernel takes bins and a mask. Queries may be fewer than keys: the last layer is
+asked for some positions only, and gives exactly what it would have given for all.
 """
 
 from __future__ import annotations
@@ -117,4 +117,6 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, bounds: Tensor, layout: Layout, win
 
     side = window // 2 if window else -1
     longest = layout.longest  # also bounds the asked ones, with no wait for the device
-    return varlen_attn(q, k, v, bounds, layout.bounds, longest, longest, window_size=(side, side))  # type: ignore[no-any-return]
+    out = varlen_attn(q, k, v, bounds, layout.bounds, longest, longest, window_size=(side, side))
+    assert isinstance(out, Tensor)  # a pair only where more than the states is asked
+    return out

@@ -1,8 +1,8 @@
 """The encoder: embeddings, layers, perhaps a last norm; one module for four families.
 
-Source: BERT (Devlin et al. 2019, section 3), and for the other families the differences that `Shape` names. It
-differs from the originals in what is computed, never in the result: rows lie end to end without padding, queries,
-keys and values are one product, and the last layer works only on the positions that are asked.
+Source: BERT (Devlin et al. 2019, section 3), and for the other families the differences that `Shape` names.
+It differs from the originals in what is computed, never in the result: rows lie end to end without padding,
+queries, keys and values are one product, and the last layer works only on the positions that are asked.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Layer(nn.Module):
         heads = self.shape.heads
         qkv = self.qkv(x).view(len(x), 3, -1)
         if turn is not None:
-            qk = rotate(qkv[:, :2].unflatten(-1, (heads, -1)), turn).flatten(-2)
+            qk = rotate(qkv[:, :2].view(len(x), 2, heads, -1), turn).flatten(-2)
             qkv = torch.cat((qk, qkv[:, 2:]), 1)
         return attend(qkv, heads, lay, window, dropout)
 
@@ -89,8 +89,8 @@ class Layer(nn.Module):
         kv = F.linear(x, weight[width:], None if bias is None else bias[width:]).view(len(x), 2, -1)
         if turn is not None:
             cos, sin = turn
-            q = rotate(q.unflatten(-1, (heads, -1)), (cos[keep], sin[keep])).flatten(-2)
-            k = rotate(kv[:, :1].unflatten(-1, (heads, -1)), turn).flatten(-2)
+            q = rotate(q.view(len(q), heads, -1), (cos[keep], sin[keep])).flatten(-2)
+            k = rotate(kv[:, :1].view(len(x), 1, heads, -1), turn).flatten(-2)
             kv = torch.cat((k, kv[:, 1:]), 1)
         return attend_from(q, kv, heads, lay, window, keep, dropout)
 
@@ -98,8 +98,8 @@ class Layer(nn.Module):
 class Encoder(nn.Module):
     """Tokens to states, for rows that lie end to end.
 
-    `dropout` acts while training on embeddings, attention probabilities and both additions, as in BERT; at 0 (the
-    start) no dropout is computed at all.
+    `dropout` acts while training on embeddings, attention probabilities and both additions, as in BERT; at 0
+    (the start) no dropout is computed at all.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -137,8 +137,9 @@ class Encoder(nn.Module):
     ) -> Tensor:
         """States of all tokens, or of those in keep.
 
-        ids [N] int64; lengths [R] int64 on the host, or their `Layout`; segments [N] or None for zeros; keep [P]
-        sorted token indices -> [N, H] or [P, H]. Raises `UnmaskError` for rows longer than `shape.positions`.
+        ids [N] int64; lengths [R] int64 on the host, or their `Layout`; segments [N] or None for zeros; keep
+        [P] sorted token indices -> [N, H] or [P, H]. Raises `UnmaskError` for rows longer than
+        `shape.positions`.
         """
         lay = lengths if isinstance(lengths, Layout) else layout(lengths, ids.device)
         if lay.tokens != len(ids):

@@ -1,9 +1,10 @@
 """What stands on the encoder: the masked-LM head, sentence pairs, classes, tags, spans.
 
-Sources: BERT (Devlin et al. 2019, sections 3.1 and 4), ALBERT (Lan et al. 2020, 3.1), RoBERTa's and ModernBERT's
-fine-tuning code; "compare" is the sentence-pair head of Mou et al. 2016 and InferSent (Conneau et al. 2017). Heads
-take packed states, and a `Layout` where they must know rows. Those that read only first tokens say so in `asks`,
-and the encoder then works out no others: `head(encoder(ids, lay, keep=head.asks(lay)), lay)`.
+Sources: BERT (Devlin et al. 2019, sections 3.1 and 4), ALBERT (Lan et al. 2020, 3.1), RoBERTa's and
+ModernBERT's fine-tuning code; "compare" is the sentence-pair head of Mou et al. 2016 and InferSent (Conneau
+et al. 2017). Heads take packed states, and a `Layout` where they must know rows. Those that read only first
+tokens say so in `asks`, and the encoder then works out no others: `head(encoder(ids, lay,
+keep=head.asks(lay)), lay)`.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ STYLES: dict[str, Style] = {"bert": "pooler", "albert": "pooler", "roberta": "de
 class TokensHead(nn.Module):
     """Which token stands here: dense, activation, norm, then the encoder's own embedding table and a bias.
 
-    dense=False leaves the table and bias alone. The table is the encoder's parameter and is not in this module's
-    state, so a saved model holds it once.
+    dense=False leaves the table and bias alone. The table is the encoder's parameter and is not in this
+    module's state, so a saved model holds it once.
     """
 
     def __init__(self, encoder: Encoder, dense: bool = True) -> None:
@@ -124,9 +125,9 @@ class ClassifyHead(nn.Module):
     """One answer a row (or a row of two segments); one class is a number.
 
     styles: "pooler" (BERT, ALBERT: pooler, dropout, linear), "dense" (RoBERTa: dropout, dense, tanh, dropout,
-    linear), "normed" (ModernBERT: dense, activation, norm, dropout, linear; "normed_mean" on the mean of the row),
-    "mean" (mean of the row, dropout, linear), "compare" (segment means u and v: [u, v, |u - v|, u * v], dropout,
-    linear). Unknown styles raise `UnmaskError`.
+    linear), "normed" (ModernBERT: dense, activation, norm, dropout, linear; "normed_mean" on the mean of the
+    row), "mean" (mean of the row, dropout, linear), "compare" (segment means u and v: [u, v, |u - v|, u * v],
+    dropout, linear). Unknown styles raise `UnmaskError`.
     """
 
     def __init__(self, shape: Shape, classes: int, style: Style, dropout: float = 0.1) -> None:

@@ -1,8 +1,8 @@
 """The small parts of an encoder: activations, table look-ups, moves between packed and binned tokens.
 
-Each move has its own backward because the general ones are slow or inexact here: a gather whose targets are all
-different needs no scatter-add, and a table's gradient is added up in fp32 even if the table is bf16, so that a
-frequent token's gradient does not stall at 8 bits.
+Each move has its own backward because the general ones are slow or inexact here: a gather whose targets are
+all different needs no scatter-add, and a table's gradient is added up in fp32 even if the table is bf16, so
+that a frequent token's gradient does not stall at 8 bits.
 """
 
 from __future__ import annotations
@@ -101,12 +101,12 @@ def pick(x: Tensor, index: Tensor) -> Tensor:
 
 def spread(x: Tensor, slots: Slots | None) -> Tensor:
     """Packed tokens into bins: [N, ...] -> [B * T, ...]; empty slots hold any token, and no gradient leaves them."""
-    return x if slots is None else _Spread.apply(x, slots)  # type: ignore[no-any-return, no-untyped-call]
+    return x if slots is None else _Spread.apply(x, slots)  # type: ignore[no-untyped-call]
 
 
 def collect(x: Tensor, slots: Slots | None) -> Tensor:
     """Bins into packed tokens: [B * T, ...] -> [N, ...], the inverse of `spread`."""
-    return x if slots is None else _Collect.apply(x, slots)  # type: ignore[no-any-return, no-untyped-call]
+    return x if slots is None else _Collect.apply(x, slots)  # type: ignore[no-untyped-call]
 
 
 def drop(x: Tensor, rate: float) -> Tensor:

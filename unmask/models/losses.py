@@ -1,12 +1,12 @@
 """Cross-entropy over the vocabulary in one visit: loss and gradients are made together, logits are not kept.
 
-The usual way writes the logits [P, V] of the asked positions, reads them for the loss, and reads them again for the
-gradient. Here the gradient replaces the logits, a few rows at a time while they are in the cache, and the backward
-pass only scales what is ready (the idea of Liger's fused linear cross-entropy, Hsu et al. 2024).
+The usual way writes the logits [P, V] of the asked positions, reads them for the loss, and reads them again
+for the gradient. Here the gradient replaces the logits, a few rows at a time while they are in the cache, and
+the backward pass only scales what is ready (the idea of Liger's fused linear cross-entropy, Hsu et al. 2024).
 
-With bf16 states the products are bf16, but nothing is added up in bf16: the target's logit is recomputed exactly in
-fp32 and put in place before the fp32 softmax. Rounding then leaves errors of 1e-4 in the mean loss, against 1e-2
-for a cross-entropy on bf16 logits.
+With bf16 states the products are bf16, but nothing is added up in bf16: the target's logit is recomputed
+exactly in fp32 and put in place before the fp32 softmax. Rounding then leaves errors of 1e-4 in the mean
+loss, against 1e-2 for a cross-entropy on bf16 logits.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class _TokensLoss(torch.autograd.Function):
 def tokens_loss(states: Tensor, matrix: Tensor, bias: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Summed cross-entropy (nats, fp32) of softmax(states · matrixᵀ + bias), and how many targets come first.
 
-    states [P, H], matrix [V, H], bias [V], targets [P] int64 -> two scalars. Differentiable once, in the first three,
-    for any upstream gradient; at most `BLOCK` logits are held at a time.
+    states [P, H], matrix [V, H], bias [V], targets [P] int64 -> two scalars. Differentiable once, in the
+    first three, for any upstream gradient; at most `BLOCK` logits are held at a time.
     """
     learning = torch.is_grad_enabled() and (
         states.requires_grad or matrix.requires_grad or bias.requires_grad
