@@ -80,8 +80,7 @@ def choose_tokens(candidates: Positions, count: int, rng: np.random.Generator) -
 
 def choose_each(candidates: Positions, rate: float, rng: np.random.Generator) -> Positions:
     """Every candidate by its own coin (ModernBERT), so the number varies around `rate`."""
-    found: Positions = candidates[rng.random(len(candidates)) < rate]
-    return found
+    return candidates[rng.random(len(candidates)) < rate]
 
 
 def choose_words(words: Words, count: int, rng: np.random.Generator) -> Positions:
@@ -100,7 +99,8 @@ def choose_words(words: Words, count: int, rng: np.random.Generator) -> Position
 def _tokens_of(words: Words, taken: list[int]) -> Positions:
     chosen = np.zeros(len(words), dtype=bool)
     chosen[taken] = True
-    return words.positions[np.repeat(chosen, np.diff(words.bounds))]
+    tokens: Positions = words.positions[np.repeat(chosen, np.diff(words.bounds))]
+    return tokens
 
 
 def choose_spans(words: Words, count: int, rng: np.random.Generator) -> Positions:

@@ -160,7 +160,7 @@ def windows(store: Store, length: int, seed: int, *, isolate: bool = True) -> Wi
     A document that is itself shorter than four tokens is a piece as it is.
     """
     _checked(store, length)
-    sizes = store.lengths.tolist()
+    sizes: list[int] = store.lengths.tolist()
 
     def stop(document: int, begin: int, room: int, capacity: int) -> int:
         left = sizes[document] - begin
