@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 # Public name → the module that defines it. No name may be that of a submodule, whose import would hide it.
 _HOME = {
     "Document": "unmask.corpus",
-    "FineTuning": "unmask.jobs.finetune",
+    "FineTuning": "unmask.jobs.tuned",
     "Ledger": "unmask.corpus.ledger",
     "RECIPES": "unmask.recipes",
     "Shape": "unmask.models",

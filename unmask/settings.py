@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from unmask.errors import UnmaskError, nearest
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms]|$)\s*")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([dhms]|$)\s*")
 
 
 def to_json(value: Any) -> Any:

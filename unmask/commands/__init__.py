@@ -6,13 +6,13 @@ they are made only when the verb is named: ``unmask --help`` and the help of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from cyclopts import App
 
 import unmask
 from unmask.commands import corpus, evaluate, fill, finetune, plan, pretrain, quickstart, report
-from unmask.commands.like import find
 
 HELP = "Pre-train a language model of the BERT family on your own text, and see what that was worth."
 VERBS = ("quickstart", "plan", "corpus", "pretrain", "fill", "finetune", "evaluate", "predict", "report")
@@ -28,7 +28,7 @@ def app(words: Sequence[str]) -> App:
         suppress_keyboard_interrupt=False,
         help_epilogue="`unmask VERB --help` shows a verb; `--debug` keeps the traceback of an error.",
     )
-    made = {
+    made: dict[str, Callable[..., Any]] = {
         "quickstart": quickstart.quickstart,
         "plan": plan.plan,
         "corpus": corpus.corpus,
@@ -42,7 +42,7 @@ def app(words: Sequence[str]) -> App:
             root.command(made[verb], name=verb, sort_key=order)
             continue
         module = pretrain if verb == "pretrain" else finetune
-        part = module.make(find(words)) if verb in words else App(name=verb, help=module.HELP)
+        part = module.make(words) if verb in words else App(name=verb, help=module.HELP)
         part.sort_key = order
         root.command(part)
     return root

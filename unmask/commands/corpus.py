@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 def corpus(
     inputs: Annotated[list[str], Parameter(help="files, folders or - for standard input")],
+    /,
     *,
     out: Annotated[Path, Parameter(help="the corpus folder to make")] = Path("corpus"),
     tokenizer: Annotated[
@@ -17,7 +18,9 @@ def corpus(
     ] = "wordpiece",
     vocab_size: Annotated[int, Parameter(help="tokens of a new tokenizer")] = 8192,
 ) -> None:
-    """Read text, clean it, train a tokenizer and write token shards; the ledger says what became of every piece.
+    """Make a corpus folder of text: clean, tokenize, store.
+
+    The ledger says what became of every piece of the text.
 
     Example: unmask corpus texts/ --out corpus --tokenizer wordpiece --vocab-size 8192
     """

@@ -15,8 +15,9 @@ from unmask.commands.watch import Watch
 def evaluate(
     run: Annotated[Path, Parameter(help="a run folder made by `unmask finetune`")],
     file: Annotated[Path, Parameter(help="labelled rows, in the format of the training file")],
+    /,
 ) -> None:
-    """Score a fine-tuned model on a labelled file: JSON on standard output.
+    """Score a fine-tuned model on labelled rows.
 
     Example: unmask evaluate runs/classify test.tsv
     """
@@ -28,10 +29,11 @@ def evaluate(
 def predict(
     run: Annotated[Path, Parameter(help="a run folder made by `unmask finetune`")],
     source: Annotated[str, Parameter(help="rows without labels; - reads standard input")] = "-",
+    /,
     *,
     out: Annotated[Path | None, Parameter(help="the file to write; standard output if not given")] = None,
 ) -> None:
-    """Predict for every row of a file: one JSON object a line, in the order of the rows.
+    """Predict: one JSON object a row, in their order.
 
     Example: unmask predict runs/classify new.tsv --out predictions.jsonl
     """

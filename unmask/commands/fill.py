@@ -14,10 +14,11 @@ def fill(
     text: Annotated[
         str, Parameter(help="a text with [MASK] or <mask> in it; - reads one a line from standard input")
     ] = "-",
+    /,
     *,
     top: Annotated[int, Parameter(help="how many guesses a mask")] = 5,
 ) -> None:
-    """Fill the masks of a text: the likeliest tokens, with their probabilities.
+    """Fill the masks of a text.
 
     Example: unmask fill runs/bert "The capital of France is [MASK]."
     """

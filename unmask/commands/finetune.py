@@ -6,34 +6,35 @@ One sub-command a task, made from ``TASKS``: its fields are its options. The Pyt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from unmask.commands.flags import Fields, expand
-from unmask.commands.like import Like
+from unmask.commands.like import past_settings
 from unmask.commands.watch import Watch
 
 HELP = "Adapt a model to a task: classify, tag, pair or answer."
 TRAIN = {"classify": "reviews.tsv", "tag": "words.conll", "pair": "pairs.tsv", "answer": "questions.json"}
 
 
-def make(like: Like | None) -> App:
-    """The verb with a sub-command a task; with ``like``, another run's settings are the defaults."""
-    from unmask.jobs.finetune import FineTuning
+def make(words: Sequence[str]) -> App:
+    """The verb with a sub-command a task; with ``--like``, another run's settings are the defaults."""
+    from unmask.jobs.tuned import FineTuning
     from unmask.tasks import TASKS
 
     app = App(name="finetune", help=HELP)
     for name, task in TASKS.items():
-        past = like.settings("finetune", name) if like else {}
+        past = past_settings(words, "finetune", name)
         given = {
             "task": Fields(task, f"The task: {name}", past, order=2),
             "training": Fields(FineTuning, "Training", past, order=3),
         }
         lines = (task.__doc__ or name).strip().splitlines()
-        words = f"{lines[0]}\n\nExample: unmask finetune {name} runs/bert {TRAIN[name]} --out runs/{name}"
-        app.command(expand(_verb(name), given), name=name, help=words)
+        text = f"{lines[0]}\n\nExample: unmask finetune {name} runs/bert {TRAIN[name]} --out runs/{name}"
+        app.command(expand(_verb(name), given), name=name, help=text)
     return app
 
 
@@ -43,6 +44,7 @@ def _verb(name: str) -> Any:
     def finetune(
         model: Annotated[Path, Parameter(help="a pre-training run, or a model folder")],
         train: Annotated[Path, Parameter(help="labelled rows")],
+        /,
         *,
         dev: Annotated[
             Path | None, Parameter(help="rows to choose by; held out of the training rows if not given")
@@ -51,7 +53,7 @@ def _verb(name: str) -> Any:
         out: Annotated[Path, Parameter(help="the run folder")] = where,
         seeds: Annotated[int, Parameter(help="how many times, with other draws")] = 3,
         from_scratch: Annotated[
-            bool, Parameter(help="also the same body with fresh weights, for comparison", negative="")
+            bool, Parameter(help="a fresh body of the same shape instead: the control", negative="")
         ] = False,
         like: Annotated[Path | None, Parameter(help="a run whose settings are the defaults here")] = None,
         task: Any,

@@ -47,11 +47,24 @@ class Like:
         return about
 
 
-def find(words: Sequence[str]) -> Like | None:
-    """The ``--like`` of a command line; it is looked for before parsing, since it changes the defaults."""
+def find(words: Sequence[str], name: str) -> str | None:
+    """The value of an option that changes defaults (``--like``, ``--size``), looked for before parsing."""
     for at, word in enumerate(words):
-        if word == "--like" and at + 1 < len(words):
-            return Like(Path(words[at + 1]))
-        if word.startswith("--like="):
-            return Like(Path(word.removeprefix("--like=")))
+        if word == name and at + 1 < len(words):
+            return words[at + 1]
+        if word.startswith(f"{name}="):
+            return word.removeprefix(f"{name}=")
     return None
+
+
+def past_settings(words: Sequence[str], verb: str, kind: str) -> dict[str, Any]:
+    """The settings of the run that ``--like`` names, {} without one. Raises UnmaskError if it is of another kind.
+
+    Sub-commands that are not meant by these words get {}: their defaults are not asked for.
+    """
+    folder = find(words, "--like")
+    if folder is None or kind not in words:
+        return {}
+    like = Like(Path(folder))
+    like.check(verb, kind)
+    return like.settings(verb, kind)

@@ -13,6 +13,7 @@ from unmask.commands.watch import Watch
 
 def plan(
     text: Annotated[Path, Parameter(help="a text file, a folder of texts, or a corpus folder")],
+    /,
     *,
     budget: Annotated[
         float,
@@ -25,7 +26,9 @@ def plan(
     vocab_size: Annotated[int, Parameter(help="of the tokenizer, where TEXT is no corpus folder")] = 8192,
     json: Annotated[bool, Parameter(help="the numbers as JSON", negative="")] = False,
 ) -> None:
-    """Time real steps on this machine and say which size is worth training in the time.
+    """Say what a pre-training would take on this machine.
+
+    Times real steps of every size and advises the largest that is worth training in the time.
 
     Example: unmask plan texts/ --budget 8h
     """

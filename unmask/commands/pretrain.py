@@ -6,38 +6,43 @@ options of all. The Python API is ``unmask.pretrain(recipe, corpus, out=..., tra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from unmask.commands.flags import Fields, expand
-from unmask.commands.like import Like
+from unmask.commands.like import find, past_settings
 from unmask.commands.watch import Watch
+from unmask.settings import to_json
 
-HELP = "Pre-train a model: a recipe reads a corpus folder."
+HELP = "Pre-train a model on a corpus folder."
 SIZE = "mini"
 
 
-def make(like: Like | None) -> App:
-    """The verb with a sub-command a recipe; with ``like``, another run's settings are the defaults."""
+def make(words: Sequence[str]) -> App:
+    """The verb with a sub-command a recipe; with ``--like``, another run's settings are the defaults."""
     # Recipes and settings are torch's neighbours: imported when this verb is meant, so that other help is quick.
+    from unmask.jobs.pretrain import resolved
     from unmask.recipes import RECIPES
     from unmask.train import Training
 
     app = App(name="pretrain", help=HELP)
     for name, recipe in RECIPES.items():
-        past = like.settings("pretrain", name) if like else {}
-        size = past.get("size", SIZE)
+        past = past_settings(words, "pretrain", name)
+        size = find(words, "--size") or past.get("size", SIZE)
         given = {
             "recipe": Fields(recipe, f"The recipe: {name}", past, order=2),
-            "training": Fields(Training, "Training", past, recipe().training(size), order=3),
+            "training": Fields(
+                Training, "Training", past, to_json(resolved(recipe(), size, Training())), order=3
+            ),
         }
         lines = [*(recipe.__doc__ or name).strip().splitlines(), ""]
-        words = (
+        text = (
             f"{lines[0]}\n\nExample: unmask pretrain {name} corpus --out runs/{name} --size mini --budget 30m"
         )
-        app.command(expand(_verb(name, past), given), name=name, help=words)
+        app.command(expand(_verb(name, past), given), name=name, help=text)
     return app
 
 
@@ -47,6 +52,7 @@ def _verb(name: str, past: dict[str, Any]) -> Any:
 
     def pretrain(
         corpus: Annotated[Path, Parameter(help="folder made by `unmask corpus`")],
+        /,
         *,
         out: Annotated[Path, Parameter(help="the run folder; the same command again goes on in it")] = where,
         size: Annotated[str, Parameter(help="tiny, mini, small, medium, base or large")] = SIZE,

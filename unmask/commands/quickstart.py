@@ -32,7 +32,7 @@ def quickstart(
         Path | None, Parameter(help="your own rows: a question, its passage and the answer")
     ] = None,
 ) -> None:
-    """Pre-train a small BERT, adapt it to four tasks, and show what the pre-training was worth.
+    """Pre-train, adapt to four tasks, and report.
 
     Example: unmask quickstart --language zh --budget 5m
     """

@@ -10,10 +10,13 @@ from cyclopts import Parameter
 
 def report(
     runs: Annotated[list[Path], Parameter(help="run folders")],
+    /,
     *,
     out: Annotated[Path, Parameter(help="the page to write")] = Path("report.html"),
 ) -> None:
-    """Make a page of run folders: the table, the curves, examples right and wrong, the commands that repeat it.
+    """Make a page of run folders that opens offline.
+
+    The table, the curves, examples right and wrong, and the commands that repeat it.
 
     Example: unmask report runs/bert runs/classify --out report.html
     """

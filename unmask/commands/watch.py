@@ -2,7 +2,8 @@
 
 A job calls ``watch(event)`` with a dict. ``{"event": "step", "step", "steps", "seconds", "budget", "loss",
 "accuracy", "tokens_per_second", "left"}`` is one look at the training (``steps`` or ``budget``, in seconds, says
-how long it is; the other is None, and so is whatever is not known); ``{"event": "say", "text"}`` is a sentence.
+how long it is; the other is None, and so is whatever is not known; "text" may say of what);
+``{"event": "say", "text"}`` is a sentence.
 Everything goes to standard error, results alone to standard output. ``Watch`` is a context manager, so that an
 error or a stop leaves the terminal as it was.
 """
@@ -35,7 +36,8 @@ def share(event: dict[str, Any]) -> float | None:
 
 def facts(event: dict[str, Any]) -> list[str]:
     """What a step event says, in words and with units; unknown values are left out."""
-    found = [f"step {event['step']:,}" + (f" of {event['steps']:,}" if event.get("steps") else "")]
+    before = f"{event['text']}, " if event.get("text") else ""
+    found = [f"{before}step {event['step']:,}" + (f" of {event['steps']:,}" if event.get("steps") else "")]
     if event.get("loss") is not None:
         found.append(f"loss {event['loss']:.3f}")
     if event.get("accuracy") is not None:

@@ -1,0 +1,1 @@
+"""What this machine can do: ``plan`` times real steps and says what a pre-training would take."""

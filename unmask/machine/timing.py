@@ -1,0 +1,111 @@
+"""Real steps of pre-training, timed: the recipe's rows, noise, network, loss and optimiser, as ``pretrain`` runs them.
+
+Nothing is modelled: what is reported was done on this machine a moment ago. The first steps are left out, since
+they pay for memory and threads that later ones find ready.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+
+from unmask.jobs.feed import ahead, to, updates
+from unmask.jobs.pretrain import resolved
+from unmask.optim import Optimizer
+from unmask.processes import device
+from unmask.recipes import Recipe
+from unmask.store import Store
+from unmask.train import Training, steps, working_precision
+
+STEPS = 20
+WARM = 2  # steps that are not counted
+LEAST = 3  # steps that are timed however long they take
+ROWS = 16  # rows of a timed micro-batch at most
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The steps of one size. ``body`` counts the parameters of the layers, without tables and heads."""
+
+    size: str
+    parameters: int
+    body: int
+    batch: int  # rows of an update, the recipe's
+    rows: int  # rows of a timed step: an update is batch / rows of them
+    length: int
+    seconds: tuple[float, ...]  # of each timed step
+    tokens: float  # a timed step, on average
+    memory: int  # bytes, the peak of this process (of the GPU if there is one)
+
+
+def count(recipe: Recipe, store: Store, size: str, length: int) -> tuple[int, int]:
+    """(parameters, those of the layers) of a size, without allocating them."""
+    vocab = store.tokenizer.vocab
+    with torch.device("meta"):
+        model = recipe.network(recipe.shape(size, vocab, length), vocab)
+    named = [(name, p.numel()) for name, p in model.named_parameters()]
+    return sum(n for _, n in named), sum(n for name, n in named if ".layers." in f".{name}")
+
+
+def time_steps(recipe: Recipe, store: Store, size: str, *, length: int | None, limit: float) -> Timing:
+    """About twenty steps of a size, fewer if they would take more than ``limit`` seconds."""
+    training = resolved(recipe, size, Training(length=length, steps=WARM + STEPS))
+    assert training.length and training.batch and training.learning_rate is not None
+    rows = min(training.batch, ROWS)
+    vocab, where = store.tokenizer.vocab, device()
+    parameters, body = count(recipe, store, size, training.length)
+    model = recipe.network(recipe.shape(size, vocab, training.length), vocab).to(where).eval()
+    optimizer = Optimizer(
+        model.named_parameters(),
+        kind=training.optimizer or "adamw",
+        working=working_precision(training.precision, where),
+    )
+    source = updates(
+        recipe, recipe.rows(store, training.length, 0), vocab, batch=rows, accumulate=1, seed=0, start=0
+    )
+    peak = training.learning_rate
+    taken: list[float] = []
+    tokens: list[int] = []
+    began = time.perf_counter()
+    with ahead(source) as prepared:
+        batches = ([to(batch, where) for batch in update] for update in prepared)
+        before = began
+        for step in steps(
+            lambda batch: recipe.loss(model, batch),
+            batches,
+            terms=recipe.TERMS,
+            optimizer=optimizer,
+            rate=lambda number: peak * min(1.0, number / STEPS),
+            clip=training.clip if training.clip is not None else 1.0,
+        ):
+            if where.type == "cuda":
+                torch.cuda.synchronize(where)
+            now = time.perf_counter()
+            if step.number > WARM:
+                taken.append(now - before)
+                tokens.append(step.tokens)
+            before = now
+            if len(taken) >= STEPS or (len(taken) >= LEAST and now - began > limit):
+                break
+    return Timing(
+        size=size,
+        parameters=parameters,
+        body=body,
+        batch=training.batch,
+        rows=rows,
+        length=training.length,
+        seconds=tuple(taken),
+        tokens=sum(tokens) / len(tokens),
+        memory=_peak(where),
+    )
+
+
+def _peak(where: torch.device) -> int:
+    if where.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(where))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts in KiB
