@@ -57,7 +57,9 @@ class Store:
         shards = self.manifest["shards"][part]
         self._chunks = [chunk for shard in shards for chunk in _open_shard(self.folder, shard)]
         counts = [len(chunk.offsets) - 1 for chunk in self._chunks]
-        self._bounds: NDArray[np.int64] = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+        self._bounds: NDArray[np.int64] = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(
+            np.int64
+        )
         self.documents = int(self._bounds[-1])
         self.tokens: int = sum(len(chunk.tokens) for chunk in self._chunks)
         told = self.manifest["parts"][part]
@@ -156,13 +158,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a finished corpus folder. Raises `UnmaskError` if there is none or it is not ours."""
     file = folder / "manifest.json"
     if not file.is_file():
-        found = "an unfinished corpus (no manifest.json)" if (folder / "building").is_dir() else "not a corpus folder"
+        found = (
+            "an unfinished corpus (no manifest.json)"
+            if (folder / "building").is_dir()
+            else "not a corpus folder"
+        )
         raise UnmaskError(f"{folder} is {found} — expected a folder made by `unmask corpus`; run it (again)")
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
-            raise UnmaskError(f"{file} has format {manifest['format']} — this version reads {FORMAT}; build it again")
-        _ = [manifest["shards"][part] for part in PARTS], [manifest["parts"][part]["tokens"] for part in PARTS]
+            raise UnmaskError(
+                f"{file} has format {manifest['format']} — this version reads {FORMAT}; build it again"
+            )
+        _ = (
+            [manifest["shards"][part] for part in PARTS],
+            [manifest["parts"][part]["tokens"] for part in PARTS],
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise UnmaskError(f"{file} is damaged ({error!r}) — build the corpus again") from None
     return dict(manifest)
@@ -179,7 +190,9 @@ def check_hash(file: Path, expected: str) -> None:
     if not file.is_file():
         raise UnmaskError(f"{file} is missing, but manifest.json names it — build the corpus again")
     if (found := sha256(file)) != expected:
-        raise UnmaskError(f"{file} has changed (sha256 {found[:16]}…, expected {expected[:16]}…) — build it again")
+        raise UnmaskError(
+            f"{file} has changed (sha256 {found[:16]}…, expected {expected[:16]}…) — build it again"
+        )
 
 
 def _open_shard(folder: Path, shard: dict[str, Any]) -> list[_Chunk]:

@@ -29,7 +29,7 @@ from unmask.tokens.tokenizer import SPECIALS, Tokenizer
 KINDS = ("wordpiece", "bpe", "unigram", "characters")
 SAMPLE_BYTES = 128_000_000
 _COVERAGE = 0.9999
-_UNIGRAM_BYTES = 32_000_000  # its suffix array takes about 20 bytes a character
+UNIGRAM_BYTES = 32_000_000  # its suffix array takes about 20 bytes a character
 
 
 def train_tokenizer(
@@ -49,7 +49,9 @@ def train_tokenizer(
     small, or no text.
     """
     check_kind(kind, vocab_size)
-    sample = Sample(min(sample_bytes, _UNIGRAM_BYTES) if kind == "unigram" else sample_bytes, seed, "tokenizer sample")
+    sample = Sample(
+        min(sample_bytes, UNIGRAM_BYTES) if kind == "unigram" else sample_bytes, seed, "tokenizer sample"
+    )
     for text in texts:
         for line in text.split("\n"):
             sample.add(line)
@@ -59,7 +61,9 @@ def train_tokenizer(
 def check_kind(kind: str, vocab_size: int) -> None:
     """Raise `UnmaskError` unless `train_tokenizer` takes this kind and size."""
     if kind not in KINDS:
-        raise UnmaskError(f'unknown kind of tokenizer "{kind}" — expected {", ".join(KINDS)}.{nearest(kind, KINDS)}')
+        raise UnmaskError(
+            f'unknown kind of tokenizer "{kind}" — expected {", ".join(KINDS)}.{nearest(kind, KINDS)}'
+        )
     least = 512 if kind == "bpe" else 64
     if vocab_size < least:
         raise UnmaskError(f"vocab_size {vocab_size} is too small for {kind} — expected at least {least}")
@@ -208,7 +212,9 @@ def _train_unigram(
     model = _run(models.Unigram(), trainer, "unigram", [line.translate(rare) for line in lines], normalizer)
     scores = {piece: score for piece, score in model["vocab"] if piece not in SPECIALS}
     # Sums of floats depend on the order of a hash map in the 12th digit: rounding takes that away.
-    ordered = sorted(((piece, round(score, 4)) for piece, score in scores.items()), key=lambda e: (-e[1], e[0]))
+    ordered = sorted(
+        ((piece, round(score, 4)) for piece, score in scores.items()), key=lambda e: (-e[1], e[0])
+    )
     lowest = ordered[-1][1] if ordered else 0.0
     model["vocab"] = [[name, lowest] for name in SPECIALS] + [[piece, score] for piece, score in ordered]
     model["unk_id"] = SPECIALS.index("[UNK]")

@@ -1,0 +1,86 @@
+"""Keeps texts out of a corpus: the development and test texts that a model will be judged on.
+
+Texts are compared after folding (NFKC, case folded, all white space removed), so that another line break, width or
+case is no hiding place. An excluded text of at least `SHORTEST` folded characters is found anywhere, across lines
+too; a shorter one only where it is a whole line. The lines that it touches go, the rest of the document stays.
+
+Every window of `SHORTEST` characters of a document has a hash, and the few that equal the hash of an excluded
+text's beginning are compared in full (Karp and Rabin 1987, "Efficient randomized pattern-matching algorithms"),
+so the time does not depend on how many texts are excluded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterable
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHORTEST = 16
+_BITS = 22
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+
+
+def fold(text: str) -> str:
+    """NFKC, case folded, without white space."""
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+class Excluded:
+    """A set of texts that must not be in the corpus; every line of each is one of them."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        folded = {fold(piece) for text in texts for piece in (text, *text.split("\n"))} - {""}
+        self._lines = folded
+        self._starts: dict[int, list[str]] = {}
+        for text in sorted(folded):
+            if len(text) >= SHORTEST:
+                self._starts.setdefault(int(_windows(text[:SHORTEST])[0]), []).append(text)
+        self._sieve = np.zeros(1 << _BITS, np.bool_)
+        if self._starts:
+            keys = np.fromiter(self._starts, np.uint64)
+            self._sieve[keys >> np.uint64(64 - _BITS)] = True
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of the set."""
+        return hashlib.sha256("\n".join(sorted(self._lines)).encode()).hexdigest()[:16]
+
+    def touched(self, lines: list[str]) -> set[int]:
+        """The numbers of the lines that hold an excluded text, or a part of one."""
+        if not self._lines:
+            return set()
+        folded = [fold(line) for line in lines]
+        found = {number for number, line in enumerate(folded) if line in self._lines}
+        whole = "".join(folded)
+        if len(whole) < SHORTEST or not self._starts:
+            return found
+        ends = list(accumulate(len(line) for line in folded))
+        windows = _windows(whole)
+        for place in np.flatnonzero(self._sieve[windows >> np.uint64(64 - _BITS)]).tolist():
+            for text in self._starts.get(int(windows[place]), ()):
+                if whole.startswith(text, place):
+                    first, last = bisect_right(ends, place), bisect_right(ends, place + len(text) - 1)
+                    found.update(range(first, last + 1))
+        return found
+
+
+def _windows(text: str) -> NDArray[np.uint64]:
+    """A hash of every window of `SHORTEST` = 2⁴ characters, by doubling: `[len(text) - SHORTEST + 1]`."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    values = (codes + np.uint64(1)) * _BASE
+    width, power = 1, _BASE
+    with np.errstate(over="ignore"):
+        while width < SHORTEST:
+            values = values[:-width] * power + values[width:]
+            values ^= values >> np.uint64(31)
+            power = power * _BASE
+            width *= 2
+    return values

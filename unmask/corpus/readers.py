@@ -1,0 +1,247 @@
+"""Sources to raw documents, one after the other.
+
+A `.txt` holds a document a file, documents separated by blank lines, or a document a line: the layout is given or
+judged by the first million characters, and what was understood is told before the work starts. `.jsonl`, `.csv`,
+`.tsv` and `.parquet` hold a document a row in a named column, `hf://name` is read through `datasets`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from unmask.corpus import Document
+from unmask.corpus.ledger import Stage
+from unmask.corpus.sources import HUB
+from unmask.corpus.streams import LONGEST_LINE, STANDARD_INPUT, inner_suffix, read_lines
+from unmask.errors import UnmaskError, nearest
+
+LAYOUTS = ("auto", "file", "blank", "line")
+LONGEST_DOCUMENT = 8_000_000  # characters; a longer one is split between two of its lines
+_JUDGED = 1_000_000
+_SMALL = 1_000_000  # bytes: several text files smaller than this are a document each
+TOLD = {
+    "file": "a document a file",
+    "blank": "documents separated by blank lines",
+    "line": "a document a line",
+}
+
+
+def judge_layout(sources: Sequence[str], layout: str) -> str:
+    """The layout of the text files among the sources: the one that was given, or, for `auto`, the likeliest.
+
+    Several small files are a document each; else a text with blank lines is divided there; else every line is a
+    document. Standard input cannot be looked at twice: there `auto` is a document a line.
+    """
+    if layout not in LAYOUTS:
+        raise UnmaskError(
+            f'unknown layout "{layout}" — expected {", ".join(LAYOUTS)}.{nearest(layout, LAYOUTS)}'
+        )
+    texts = [source for source in sources if inner_suffix(source) == ".txt"]
+    if layout != "auto" or not texts:
+        return "line" if layout == "auto" else layout
+    if len(texts) > 1 and sum(Path(file).stat().st_size for file in texts) < _SMALL * len(texts):
+        return "file"
+    seen, text_seen, blank_seen = 0, False, False
+    for line in read_lines(texts[0]):
+        if line.strip():
+            if blank_seen:
+                return "blank"
+            text_seen = True
+        elif text_seen:
+            blank_seen = True
+        seen += len(line) + 1
+        if seen > _JUDGED:
+            break
+    return "line"
+
+
+def read_documents(sources: Sequence[str], layout: str, column: str, stage: Stage) -> Iterator[Document]:
+    """All documents of all sources, as they are; no text may be empty.
+
+    `stage` counts what was read: rows without text are dropped, documents over `LONGEST_DOCUMENT` are split.
+    Raises `UnmaskError` for a damaged row (file and line), a missing column, or a source without any text.
+    """
+    for source in sources:
+        texts = 0
+        for document in _raw(source, layout, column):
+            stage.take()
+            if not document.text.strip():
+                stage.add("dropped", "no text", document.id)
+                continue
+            texts += 1
+            pieces = list(_pieces(document))
+            reason = "" if len(pieces) == 1 else f"longer than {LONGEST_DOCUMENT:,} characters"
+            stage.add("kept" if len(pieces) == 1 else "split", reason, document.id if reason else "")
+            yield from pieces
+        if not texts:
+            if len(sources) == 1 or source == STANDARD_INPUT:
+                shown = "standard input" if source == STANDARD_INPUT else source
+                raise UnmaskError(f"{shown} is empty: it holds no text — expected at least one document")
+            stage.take()
+            stage.add("dropped", "empty file", source)
+
+
+def _pieces(document: Document) -> Iterator[Document]:
+    text, number = document.text, 0
+    while len(text) > LONGEST_DOCUMENT:
+        end = text.rfind("\n", 1, LONGEST_DOCUMENT)
+        end = LONGEST_DOCUMENT if end < 0 else end
+        yield Document(text[:end], f"{document.id}#{number}", document.source)
+        text, number = text[end:], number + 1
+    if text.strip():
+        yield Document(text, f"{document.id}#{number}" if number else document.id, document.source)
+
+
+def _raw(source: str, layout: str, column: str) -> Iterator[Document]:
+    if source.startswith(HUB):
+        return _hub(source, column)
+    suffix = ".txt" if source == STANDARD_INPUT else inner_suffix(source)
+    if suffix == ".txt":
+        return _text(source, layout)
+    if suffix == ".jsonl":
+        return _jsonl(source, column)
+    if suffix == ".parquet":
+        return _parquet(source, column)
+    return _table(source, column, "\t" if suffix == ".tsv" else ",")
+
+
+def _short(source: str) -> str:
+    return "stdin" if source == STANDARD_INPUT else Path(source).name
+
+
+def _text(source: str, layout: str) -> Iterator[Document]:
+    name = _short(source)
+    if layout == "line":
+        for number, line in enumerate(read_lines(source), 1):
+            if line.strip():
+                yield Document(line, f"{name}:{number}", source)
+        return
+    lines: list[str] = []
+    begin, held, part = 1, 0, 0
+    for number, line in enumerate(read_lines(source), 1):
+        if layout == "blank" and not line.strip():
+            if lines:
+                yield Document("\n".join(lines), f"{name}:{begin}", source)
+            lines, held = [], 0
+            continue
+        if (
+            held + len(line) > LONGEST_DOCUMENT and lines
+        ):  # a piece at a time: the file may not fit into memory
+            yield Document(
+                "\n".join(lines), f"{name}#{part}" if layout == "file" else f"{name}:{begin}", source
+            )
+            lines, held, part = [], 0, part + 1
+        if not lines:
+            begin = number
+        lines.append(line)
+        held += len(line) + 1
+    if lines:
+        label = (
+            name
+            if layout == "file" and not part
+            else f"{name}#{part}"
+            if layout == "file"
+            else f"{name}:{begin}"
+        )
+        yield Document("\n".join(lines), label, source)
+
+
+def _jsonl(source: str, column: str) -> Iterator[Document]:
+    for number, line in enumerate(read_lines(source), 1):
+        if not line.strip():
+            continue
+        where = f"{source}, line {number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UnmaskError(f"{where} is not JSON ({error}) — expected an object a line") from None
+        if not isinstance(row, dict):
+            raise UnmaskError(
+                f"{where} is a {type(row).__name__} — expected an object with the column {column}"
+            )
+        yield _row(row, column, where, f"{_short(source)}:{number}", source)
+
+
+def _table(source: str, column: str, delimiter: str) -> Iterator[Document]:
+    csv.field_size_limit(LONGEST_LINE)
+    lines = (line + "\n" for line in read_lines(source))
+    # Tab-separated files of the field do not quote: a lone " in a sentence must not swallow the next rows.
+    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    rows = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    try:
+        names = next(rows, None)
+        if names is None:
+            return
+        _check_column(column, names, source)
+        for values in rows:
+            where = f"{source}, line {rows.line_num}"
+            if not values:
+                continue
+            if len(values) != len(names):
+                raise UnmaskError(
+                    f"{where} has {len(values)} fields — expected {len(names)} as in the first line"
+                )
+            row = dict(zip(names, values, strict=True))
+            yield _row(row, column, where, f"{_short(source)}:{rows.line_num}", source)
+    except csv.Error as error:
+        raise UnmaskError(f"{source}, line {rows.line_num}: {error} — check its quotes") from None
+
+
+def _parquet(source: str, column: str) -> Iterator[Document]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(source) as file:
+            _check_column(column, file.schema_arrow.names, source)
+            columns = [column, *(["id"] if "id" in file.schema_arrow.names and column != "id" else [])]
+            number = 0
+            for batch in file.iter_batches(batch_size=256, columns=columns):
+                for row in batch.to_pylist():
+                    where = f"{source}, row {number}"
+                    yield _row(row, column, where, f"{_short(source)}:{number}", source)
+                    number += 1
+    except (pa.ArrowException, OSError) as error:
+        raise UnmaskError(f"{source} cannot be read as Parquet: {error}") from None
+
+
+def _hub(source: str, column: str) -> Iterator[Document]:
+    """`hf://name` or `hf://name:configuration`, its split `train`, streamed."""
+    try:
+        import datasets
+    except ImportError:
+        raise UnmaskError(f'{source} needs the package datasets — pip install "unmask[hub]"') from None
+    name, _, configuration = source.removeprefix(HUB).partition(":")
+    try:
+        rows: Iterable[dict[str, Any]] = datasets.load_dataset(
+            name, configuration or None, split="train", streaming=True
+        )
+    except (
+        Exception
+    ) as error:  # whatever the library or the network raises, the user needs the name and the cause
+        raise UnmaskError(f"{source} cannot be opened: {error}") from error
+    for number, row in enumerate(rows):
+        yield _row(row, column, f"{source}, row {number}", f"{name}:{number}", source)
+
+
+def _check_column(column: str, names: Iterable[str], source: str) -> None:
+    names = [str(name) for name in names]
+    if column not in names:
+        shown = ", ".join(islice(names, 20))
+        raise UnmaskError(f'{source} has no column "{column}" — it has {shown}.{nearest(column, names)}')
+
+
+def _row(row: dict[str, Any], column: str, where: str, label: str, source: str) -> Document:
+    _check_column(column, row, where)
+    text = row[column]
+    if text is None:
+        text = ""
+    if not isinstance(text, str):
+        raise UnmaskError(f'{where}: column "{column}" holds a {type(text).__name__} — expected text')
+    own = row.get("id") if column != "id" else None
+    return Document(text, str(own) if isinstance(own, (str, int)) else label, source)

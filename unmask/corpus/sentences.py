@@ -1,0 +1,45 @@
+"""Sentences and languages.
+
+Sentences come from `sentencex` (rules for some 300 languages; it knows 。！？ with the closing quotes and brackets
+behind them), languages from `py3langid`. A split loses nothing: the pieces of a line, laid together, are the line.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import accumulate
+
+_CHUNK = 300  # characters that a language is judged on at a time
+_CHUNKS = 64
+
+
+def split_sentences(line: str, language: str = "en") -> list[str]:
+    """The sentences of a line (no newline inside), each with the space behind it; joined they are the line."""
+    from sentencex import segment
+
+    if not line:
+        return []
+    pieces = [piece for piece in segment(language, line) if piece]
+    return pieces if "".join(pieces) == line else [line]
+
+
+def sentence_ends(line: str, language: str = "en") -> list[int]:
+    """Where the sentences of a line end, in characters; the last is `len(line)`."""
+    return list(accumulate(len(piece) for piece in split_sentences(line, language)))
+
+
+def detect_language(texts: Iterable[str]) -> str:
+    """The language of most of the texts (ISO 639-1), judged on the beginnings of the first 64; `"en"` if there are none."""
+    votes: Counter[str] = Counter()
+    for text, _ in zip(texts, range(_CHUNKS), strict=False):
+        chunk = text[:_CHUNK].strip()
+        if chunk:
+            votes[str(_classify(chunk))] += len(chunk)
+    return min(votes, key=lambda language: (-votes[language], language)) if votes else "en"
+
+
+def _classify(text: str) -> str:
+    import py3langid
+
+    return str(py3langid.classify(text)[0])

@@ -1,0 +1,111 @@
+"""Documents to tokens, sentence ends and word starts: the work that processes share.
+
+All lines of a batch go through the tokenizer at once; words and sentences are found in the characters of the whole
+batch and laid over the tokens with array operations, so no Python loop sees a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from unmask.corpus.sentences import sentence_ends
+from unmask.corpus.words import word_starts
+from unmask.store.write import Tokenised
+from unmask.tokens import Tokenizer, load_tokenizer, token_starts
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A record batch of a gathered text file: what a worker is asked to encode."""
+
+    file: str
+    batch: int
+
+
+def encode_documents(
+    ids: Sequence[str], texts: Sequence[str], tokenizer: Tokenizer, language: str
+) -> Tokenised:
+    """Tokenise documents whose paragraphs are separated by newlines."""
+    ending = "\n" if tokenizer.keeps_newlines else ""
+    lines: list[str] = []
+    counts = np.zeros(len(texts), np.int64)  # [documents] lines of each
+    for number, text in enumerate(texts):
+        own = text.split("\n")
+        counts[number] = len(own)
+        lines.extend(line + ending for line in own[:-1])
+        lines.append(own[-1])
+    tokens, offsets, line_tokens = tokenizer.encode_flat(lines)  # [n], [n, 2], [lines]
+    bare = [line.removesuffix("\n") for line in lines]
+    line_begins = _bounds([len(line) + 1 for line in bare])[:-1]  # [lines] characters in the joined text
+    offsets = offsets.astype(np.int64) + np.repeat(line_begins, line_tokens)[:, None]
+    starts = token_starts(word_starts("\n".join(bare), language), offsets)
+
+    # A token belongs to the sentence in which it begins; the white space between two sentences, and so a piece
+    # that carries it, belongs to the second, the newline to the sentence before it.
+    ends: list[int] = []
+    for line, begin in zip(bare, line_begins.tolist(), strict=True):
+        pieces = sentence_ends(line, language)[:-1]
+        ends.extend(begin + len(line[:end].rstrip()) for end in pieces)
+        ends.append(begin + len(line) + 1)
+    token_ends = np.searchsorted(np.maximum.accumulate(offsets[:, 0]), np.array(ends, np.int64), "left")
+
+    document_lines = _bounds(counts)
+    line_bounds = _bounds(line_tokens)
+    document_bounds = line_bounds[document_lines]  # [documents + 1] tokens
+    kept, owners = _proper_ends(token_ends, document_bounds)
+    return Tokenised(
+        ids=list(ids),
+        tokens=tokens.astype(np.uint16 if tokenizer.vocab.size <= 1 << 16 else np.uint32),
+        lengths=np.diff(document_bounds),
+        sentence_ends=(kept - document_bounds[owners]).astype(np.int32),
+        sentences=np.bincount(owners, minlength=len(texts)).astype(np.int64),
+        word_starts=starts,
+    )
+
+
+def _proper_ends(
+    ends: NDArray[np.int64], bounds: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The ends of sentences that hold a token, and the document of each."""
+    rising = np.empty(len(ends), np.bool_)
+    rising[:1] = ends[:1] > 0
+    rising[1:] = ends[1:] > ends[:-1]
+    kept = ends[rising]
+    return kept, np.searchsorted(bounds, kept, "left") - 1
+
+
+def _bounds(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+
+
+# What a worker process holds: set once by `start_worker`.
+_worker: dict[str, tuple[Tokenizer, str]] = {}
+
+
+def start_worker(folder: str, language: str) -> None:
+    """Load the tokenizer into this process, which uses one thread: the processes are the parallelism."""
+    import os
+
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _worker["held"] = (load_tokenizer(Path(folder), language), language)
+
+
+def work(piece: Piece) -> Tokenised:
+    """Encode one piece in a worker process."""
+    tokenizer, language = _worker["held"]
+    return encode_piece(piece, tokenizer, language)
+
+
+def encode_piece(piece: Piece, tokenizer: Tokenizer, language: str) -> Tokenised:
+    """Read a piece from its file and encode it."""
+    with pa.OSFile(piece.file, "rb") as stream:
+        batch = pa.ipc.open_file(stream).get_batch(piece.batch)
+        return encode_documents(
+            batch.column("id").to_pylist(), batch.column("text").to_pylist(), tokenizer, language
+        )

@@ -1,0 +1,144 @@
+"""The second pass: gathered text to shards, on all processors, in the order of the text."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from unmask.corpus.ledger import Ledger
+from unmask.errors import UnmaskError
+from unmask.store.encode import Piece, encode_piece, start_worker, work
+from unmask.store.gather import Gathered
+from unmask.store.write import Tokenised, write_bytes, write_json, write_shard
+from unmask.tokens import Tokenizer
+
+Encode = Callable[[list[Piece]], Iterator[Tokenised]]
+_AHEAD = 3  # pieces a process that may wait: memory holds this many results
+
+
+def write_shards(
+    folder: Path,
+    gathered: Gathered,
+    tokenizer: Tokenizer,
+    heldout: NDArray[np.int64],
+    processes: int | None,
+    say: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Write a train and a held-out shard for every gathered file; a finished one is not done again.
+
+    Returns a line each: `train` and `heldout` (lines of the manifest, or None), `unigram` (a file), `ledger`.
+    """
+    building = folder / "building"
+    count = processes if processes is not None else os.cpu_count() or 1
+    if count < 1:
+        raise UnmaskError(f"processes is {count} — expected at least 1")
+    batches = sum(file["batches"] for file in gathered.files)
+    lines: list[dict[str, Any]] = []
+    with _encoder(building / "tokenizer", tokenizer, min(count, batches)) as encode:
+        first = 0
+        for number, file in enumerate(gathered.files):
+            done = _done(folder, building / f"shard-{number:05d}.json")
+            if done is None:
+                pieces = [Piece(str(building / file["file"]), batch) for batch in range(file["batches"])]
+                done = _one(folder, number, encode(pieces), first, tokenizer, heldout)
+                say(f"wrote shard {number + 1} of {len(gathered.files)}")
+            lines.append(done)
+            first += file["documents"]
+    return lines
+
+
+def _done(folder: Path, file: Path) -> dict[str, Any] | None:
+    if not file.is_file():
+        return None
+    line: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    for part in ("train", "heldout"):
+        shard = line[part]
+        if shard and not (
+            (folder / shard["file"]).is_file() and (folder / shard["file"]).stat().st_size == shard["bytes"]
+        ):
+            return None
+    return line
+
+
+def _one(
+    folder: Path,
+    number: int,
+    results: Iterator[Tokenised],
+    first: int,
+    tokenizer: Tokenizer,
+    heldout: NDArray[np.int64],
+) -> dict[str, Any]:
+    size = tokenizer.vocab.size
+    token_type = pa.uint16() if size <= 1 << 16 else pa.uint32()
+    ledger = Ledger()
+    stage = ledger.stage("tokens")
+    unigram = np.zeros(size, np.int64)
+    parts: dict[str, list[Tokenised]] = {"train": [], "heldout": []}
+    for result in results:
+        count = len(result.ids)
+        held = np.isin(np.arange(first, first + count), heldout, assume_unique=True)
+        some = result.lengths > 0
+        first += count
+        stage.take(count)
+        for place in np.flatnonzero(~some).tolist():
+            stage.add("dropped", "the tokenizer finds no token", result.ids[place])
+        for part, chosen in (("train", some & ~held), ("heldout", some & held)):
+            stage.add("kept", "for training" if part == "train" else "held out", count=int(chosen.sum()))
+            if chosen.any():
+                parts[part].append(result.only(chosen))
+        stage.check()
+    for batch in parts["train"]:
+        unigram += np.bincount(batch.tokens, minlength=size)
+    line: dict[str, Any] = {"unigram": f"unigram-{number:05d}.npy", "ledger": ledger.to_json()}
+    for part, batches in parts.items():
+        file = folder / f"{part}-{number:05d}.arrow"
+        line[part] = write_shard(file, batches, token_type) if batches else None
+    buffer = io.BytesIO()
+    np.save(buffer, unigram)
+    write_bytes(folder / "building" / line["unigram"], buffer.getvalue())
+    write_json(folder / "building" / f"shard-{number:05d}.json", line)
+    return line
+
+
+@contextmanager
+def _encoder(folder: Path, tokenizer: Tokenizer, processes: int) -> Iterator[Encode]:
+    """Something that encodes pieces in their order: in this process, or in several."""
+    if processes <= 1:
+        yield lambda pieces: (encode_piece(piece, tokenizer, tokenizer.language) for piece in pieces)
+        return
+    # Spawned, never forked: the tokenizers library and Arrow hold threads that do not survive a fork.
+    pool = ProcessPoolExecutor(
+        processes, get_context("spawn"), initializer=start_worker, initargs=(str(folder), tokenizer.language)
+    )
+    try:
+        yield lambda pieces: _in_order(pool, pieces, processes * _AHEAD)
+    except BrokenProcessPool:
+        raise UnmaskError(
+            "a worker process died (was there too little memory? does a script call build outside of"
+            ' `if __name__ == "__main__":`?) — run the same command again, it goes on; or give processes=1'
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_order(pool: ProcessPoolExecutor, pieces: list[Piece], ahead: int) -> Iterator[Tokenised]:
+    waiting: deque[Future[Tokenised]] = deque()
+    for piece in pieces:
+        waiting.append(pool.submit(work, piece))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
