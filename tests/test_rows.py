@@ -134,7 +134,9 @@ class Script:
         if isinstance(size, int):
             return np.array([self.randoms.pop(0) for _ in range(size)])
         table = np.full(size, 0.9)
-        table[: len(self.randoms)] = self.randoms[: size[0]]
+        if self.randoms:
+            table[: len(self.randoms)] = self.randoms[: size[0]]
+        self.randoms = [0.5, 0.0]  # the next document: not short
         return table
 
     def integers(self, high: int) -> int:
@@ -244,7 +246,9 @@ def test_the_coin_of_next_is_fair() -> None:
 def test_short_targets_are_as_frequent_as_asked() -> None:
     whole = sentence_pairs(corpus([[3] * 30] * 400), 60, 2, "order", short=0.0)
     assert {len(whole(n).ids) for n in range(len(whole))} >= {60} and len(whole) == 2 * 400
-    chunks = np.array([-(-30 // -(-target // 3)) for target in range(2, 58)])  # of a document with this target
+    chunks = np.array(
+        [-(-30 // -(-target // 3)) for target in range(2, 58)]
+    )  # of a document with this target
     found = len(sentence_pairs(corpus([[3] * 30] * 400), 60, 2, "order", short=1.0)) / 400
     assert abs(found - chunks.mean()) < 4 * chunks.std() / 400**0.5
 

@@ -11,6 +11,7 @@ Everything is pure NumPy: the generator is an argument, and the same generator g
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
@@ -122,25 +123,24 @@ def take_spans(draws: Iterable[tuple[int, int]], words: Words, count: int) -> Po
     """
     positions, bounds = words.positions, words.bounds.tolist()
     count = min(count, len(positions))
-    # The first candidate after the anchor's unbroken stretch of text: a span does not jump a special token.
-    breaks = np.append(np.flatnonzero(np.diff(positions) != 1) + 1, len(positions))
-    covered = np.zeros(len(positions), dtype=bool)
-    done = 0
     if count == 0:
         return positions[:0]
+    # Where each unbroken stretch of text ends among the candidates: a span does not jump a special token.
+    breaks = [*(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
+    covered = bytearray(len(positions))  # plain Python: spans are a few tokens long
+    view: Flags = np.frombuffer(covered, dtype=np.bool_)
     for length, anchor in draws:
         if covered[anchor]:
             continue
-        first = int(np.searchsorted(words.bounds, anchor, side="right")) - 1
-        start = bounds[first]
-        end = bounds[min(first + length, len(words))]
-        end = min(end, int(breaks[np.searchsorted(breaks, anchor, side="right")]))
-        fresh = np.flatnonzero(~covered[start:end])[: count - done] + start
-        covered[fresh] = True
-        done += len(fresh)
-        if done == count:
-            break
-    return positions[covered]
+        first = bisect_right(bounds, anchor) - 1
+        end = min(bounds[min(first + length, len(words))], breaks[bisect_right(breaks, anchor)])
+        for token in range(bounds[first], end):
+            if not covered[token]:
+                covered[token] = 1
+                count -= 1
+                if count == 0:
+                    return positions[view]
+    return positions[view]
 
 
 def choose_ngrams(words: Words, count: int, longest: int, rng: np.random.Generator) -> Positions:

@@ -278,13 +278,13 @@ class SentencePairs:
         self, store: Store, length: int, seed: int, kind: Literal["next", "order"], short: float
     ) -> None:
         self.store, self.most, self.seed, self.kind, self.short = store, length - 3, seed, kind, short
-        self.documents = np.flatnonzero(store.lengths > 0).tolist()
+        self.documents = np.flatnonzero(store.lengths > 0)
         if len(self.documents) < 2:
             raise UnmaskError(
                 f"{len(self.documents)} document with text — sentence pairs need a second one to take a wrong "
                 "partner from — separate the documents by an empty line, or choose pairs none."
             )
-        if all(len(store.document(document).sentence_ends) == 1 for document in self.documents):
+        if all(len(store.document(document).sentence_ends) == 1 for document in self.documents.tolist()):
             raise UnmaskError(
                 "every document is a single sentence — sentence pairs need documents of several — "
                 "choose pairs none, or join the documents."
@@ -298,9 +298,11 @@ class SentencePairs:
     def _epoch(self, epoch: int) -> _Epoch:
         documents, targets = array("i"), array("i")
         sentences, fates = array("i"), array("b")
-        for at, document in enumerate(self.documents):
+        rng = generator(
+            self.seed, "pairs", epoch
+        )  # one for all documents: an epoch is always drawn from its start
+        for document in self.documents.tolist():
             ends = self.store.document(document).sentence_ends.tolist()
-            rng = generator(self.seed, "pairs", epoch * len(self.documents) + at)
             lot, size = rng.random(2).tolist()
             target = 2 + int(size * (self.most - 1)) if lot < self.short else self.most
             for pair in pairs_of_document(ends, target, self.kind, rng.random((len(ends), 2)).tolist()):
@@ -347,7 +349,7 @@ class SentencePairs:
         """Whole sentences of another document, from a random one on, until they fill `room` (at least one)."""
         own = int(np.searchsorted(self.documents, document))
         other = int(rng.integers(len(self.documents) - 1))
-        stored: Stored = self.store.document(self.documents[other + (other >= own)])
+        stored: Stored = self.store.document(int(self.documents[other + (other >= own)]))
         ends = stored.sentence_ends
         start = int(rng.integers(len(ends)))
         begin = int(ends[start - 1]) if start else 0

@@ -104,8 +104,27 @@ def test_json_and_back(name: str) -> None:
 
 
 @every
-def test_every_setting_changes_something_and_has_a_help_text(name: str) -> None:
+def test_every_setting_has_a_help_text_and_changes_something(name: str) -> None:
     recipe = CASES[name]
+    other = {"rate": 0.5, "mask": 0.2, "swap": 0.0, "unit": "word", "pairs": "order", "longest": 1}
+    if getattr(recipe, "unit", "") == "word":
+        other["unit"] = "token"
+    if getattr(recipe, "pairs", "") == "order":
+        other["pairs"] = "next"
+    for field in fields(recipe):
+        if field.name == "pair_weight":
+            if getattr(recipe, "pairs", "") == "none":
+                continue
+            batch, model = collate(examples(recipe, 2)), network(recipe)
+            term = getattr(recipe, "pairs", "order")
+            once, twice = (replace(recipe, pair_weight=w).loss(model, batch)[term] for w in (1.0, 2.0))
+            assert torch.allclose(2 * once, twice) and once > 0
+            continue
+        before = examples(recipe, 40)
+        after = examples(replace(recipe, **{field.name: other[field.name]}), 40)
+        assert any(
+            not np.array_equal(a[key], b[key]) for a, b in zip(before, after, strict=True) for key in a
+        )
     hints = get_type_hints(type(recipe), include_extras=True)
     for field in fields(recipe):
         assert len(hints[field.name].__metadata__[0]) > 10
@@ -218,6 +237,7 @@ def test_the_loss_starts_at_chance_and_falls(name: str) -> None:
     batch, model = collate(examples(recipe, 20)), network(recipe)
     counts = count(recipe, batch)
     first = recipe.loss(model, batch)
+    first = {key: value.detach() for key, value in first.items()}
     assert abs(float(first["mlm"]) / counts["mlm"] - np.log(SIZE)) < 0.15
     for term in ("next", "order"):
         if counts.get(term):
@@ -227,7 +247,7 @@ def test_the_loss_starts_at_chance_and_falls(name: str) -> None:
     losses = []
     for _ in range(25):
         loss = mean_loss(recipe, model, batch, counts)
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
