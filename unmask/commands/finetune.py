@@ -33,7 +33,7 @@ def make(words: Sequence[str]) -> App:
             "training": Fields(FineTuning, "Training", past, order=3),
         }
         lines = (task.__doc__ or name).strip().splitlines()
-        text = f"{lines[0]}\n\nExample: unmask finetune {name} runs/bert {TRAIN[name]} --out runs/{name}"
+        text = f"{lines[0]}\n\nExample: unmask finetune {name} --model runs/bert --train {TRAIN[name]} --out runs/{name}"
         app.command(expand(_verb(name), given), name=name, help=text)
     return app
 
@@ -44,7 +44,6 @@ def _verb(name: str) -> Any:
     def finetune(
         model: Annotated[Path, Parameter(help="a pre-training run, or a model folder")],
         train: Annotated[Path, Parameter(help="labelled rows")],
-        /,
         *,
         dev: Annotated[
             Path | None, Parameter(help="rows to choose by; held out of the training rows if not given")

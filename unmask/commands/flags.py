@@ -56,7 +56,8 @@ def expand(command: Callable[..., Any], given: Mapping[str, Fields]) -> Callable
         values = {name: value for name, value in bound.items() if name in signature.parameters}
         for name, fields in given.items():
             values[name] = collect(fields, bound)
-        return command(**values)
+        alone = [name for name, own in signature.parameters.items() if own.kind is own.POSITIONAL_ONLY]
+        return command(*(values.pop(name) for name in alone if name in values), **values)
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

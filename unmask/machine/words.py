@@ -85,10 +85,7 @@ def _lecture(plan: Plan) -> list[str]:
 
 def _years(seconds: float) -> str:
     days = seconds / 86400
-    return (
-        f"{days / 365.25:.2g} years"
-        if days > 400
-        else f"{days:.3g} days"
-        if days > 2
-        else show_seconds(seconds)
-    )
+    if days < 2:
+        return show_seconds(seconds)
+    number, unit = (days, "days") if days < 400 else (days / 365.25, "years")
+    return f"{number:,.0f} {unit}" if number >= 10 else f"{number:.1f} {unit}"
