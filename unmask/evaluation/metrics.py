@@ -65,7 +65,8 @@ SCHEMES = {"BIO": set("BIO"), "BMES": set("BMESO"), "BIOES": set("BIOES"), "BILO
 def scheme(tags: Sequence[str]) -> str | None:
     """How these tags mark entities: BIO, BMES, BIOES or BILOU, with types (B-PER) or bare (B); None if they do not.
 
-    The set of all training tags is looked at. Types may also stand behind an underscore. BIO holds both IOB1 and IOB2: they are read alike.
+    All training tags are looked at. Types may also stand behind an underscore. BIO holds both IOB1 and IOB2: they
+    are read alike.
     """
     kinds = set(tags)
     prefixes = {tag[0] for tag in kinds}

@@ -1,4 +1,4 @@
-"""Exact match and F1 of answers: SQuAD's (Rajpurkar et al. 2016, 2018) and CMRC's, which DRCD uses too (Cui et al. 2019).
+"""Exact match and F1 of answers: SQuAD's (Rajpurkar et al. 2016, 2018), and CMRC's (Cui et al. 2019), DRCD's too.
 
 SQuAD compares bags of words after deleting case, ASCII punctuation and articles. CMRC compares characters of Chinese
 and words of everything between them, by the longest common *contiguous* block, often miscalled a longest common

@@ -54,6 +54,9 @@ class Task(Protocol):
     def labels(self, train: Examples) -> tuple[Labels, str]:
         """What the training rows can say, and the sentence that tells the user so."""
 
+    def check(self, examples: Examples, labels: Labels) -> None:
+        """Raise `UnmaskError` for a label that the training rows lack."""
+
     def rows(
         self,
         examples: Examples,
@@ -85,10 +88,15 @@ class Task(Protocol):
     ) -> dict[str, float]:
         """Metrics × 100."""
 
+    def settle(
+        self, predictions: Sequence[dict[str, Any]], examples: Examples, labels: Labels
+    ) -> tuple[Sequence[dict[str, Any]], Labels]:
+        """What dev decides beyond the checkpoint (the threshold of "no answer")."""
+
     def majority(self, train: Examples, examples: Examples, labels: Labels) -> dict[str, float]:
         """The same metrics for the answer that needs no text."""
 
-    def metric(self, labels: Labels) -> str:
+    def leading(self, labels: Labels) -> str:
         """The leading metric: it stops training early, chooses the checkpoint and the seed."""
 
 

@@ -42,13 +42,13 @@ CANDIDATES = 20  # spans of a window that are pooled
 class Answer:
     """A question, a passage and the span that answers it, or none (SQuAD's JSON)."""
 
-    metric_name: Annotated[
+    metric: Annotated[
         Literal["auto", "squad", "cmrc"], "whose EM and F1; auto: by the script of the text"
     ] = "auto"
     max_answer: Annotated[int, "longest answer, in pieces"] = 30
 
     NAME: ClassVar[str] = "answer"
-    HEADS: ClassVar[str] = "answer"
+    HEADS: ClassVar[str] = "span"
     TERMS: ClassVar[dict[str, str]] = {"start": "start_positions", "end": "end_positions"}
 
     def read(self, path: Path, *, labelled: bool = True) -> Examples:
@@ -74,9 +74,7 @@ class Answer:
         if none == len(train):
             raise UnmaskError(f"{train.where}: no question has an answer — expected spans to learn from")
         rule = (
-            script_metric([x.texts[1] for x in train.items[:200]])
-            if self.metric_name == "auto"
-            else self.metric_name
+            script_metric([x.texts[1] for x in train.items[:200]]) if self.metric == "auto" else self.metric
         )
         said = f"{train.where}: {len(train)} questions, {none} without an answer; scored by {rule.upper()}'s EM and F1"
         return Labels("spans", scheme=rule, threshold=0.0 if none else None), said
@@ -190,14 +188,16 @@ class Answer:
             begin = start + len(text) - len(text.lstrip())  # byte-level pieces hold the space before a word
             if text.strip() and text.strip() not in found:
                 found[text.strip()] = (score, begin)
-        ranked = [{"text": text, "start": start, "score": score} for text, (score, start) in found.items()]
+        ranked: list[dict[str, Any]] = [
+            {"text": text, "start": start, "score": score} for text, (score, start) in found.items()
+        ]
         if labels.threshold is not None:
             ranked.append({"text": "", "start": None, "score": none})
         shares = np.exp([r["score"] for r in ranked])
         shares = shares / shares.sum() if len(shares) and shares.sum() > 0 else shares
         for row, share in zip(ranked, shares, strict=True):
             row["probability"] = float(share)
-        best = next(
+        best: dict[str, Any] = next(
             (r for r in ranked if r["text"]),
             {"text": "", "start": None, "score": -np.inf, "probability": 0.0},
         )
@@ -229,7 +229,7 @@ class Answer:
         ]
         return self.score([{"answer": text} for text in said], examples, labels)
 
-    def metric(self, labels: Labels) -> str:
+    def leading(self, labels: Labels) -> str:
         return "f1"
 
     def settle(

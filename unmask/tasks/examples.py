@@ -71,8 +71,8 @@ class Labels:
 class Window:
     """One row for the model.
 
-    `units` says what the asked `positions` stand for in the example (word numbers, or characters of pieces); `targets` and
-    `weights` are the task's; `room` is set where a training window is still to be placed (answers).
+    `units` says what the asked `positions` stand for in the example (word numbers, or characters of pieces);
+    `targets` and `weights` are the task's; `room` is set where a training window is still to be placed (answers).
     """
 
     example: int
@@ -104,7 +104,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class Frame:
-    """How a family puts pieces into a row: [CLS] a [SEP] b [SEP], RoBERTa with two [SEP] between; segments 0 and 1 or none."""
+    """How a family puts pieces into a row: [CLS] a [SEP] b [SEP]; RoBERTa has two [SEP] between, and no segments."""
 
     vocab: Vocab
     segments: bool = True

@@ -33,7 +33,7 @@ class TaskModel(nn.Module):
         self.gain = gain
 
     def fold(self, scale: float = 1.0, shift: float = 0.0) -> None:
-        """Put gain, and the unit of a score (output · scale + shift), into the last layer: what is saved needs neither."""
+        """Put gain, and the unit of a score (output · scale + shift), into the last layer."""
         with torch.no_grad():
             self.head.out.weight.mul_(self.gain * scale)
             self.head.out.bias.mul_(self.gain * scale).add_(shift)

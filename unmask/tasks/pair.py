@@ -151,7 +151,7 @@ class Pair:
     def majority(self, train: Examples, examples: Examples, labels: Labels) -> dict[str, float]:
         return majority_labels(train, examples, labels)
 
-    def metric(self, labels: Labels) -> str:
+    def leading(self, labels: Labels) -> str:
         return "accuracy" if labels.kind == "classes" else "pearson"
 
     def settle(

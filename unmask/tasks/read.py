@@ -17,10 +17,9 @@ import io
 import json
 import lzma
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from unmask.errors import UnmaskError, nearest
 
@@ -154,11 +153,12 @@ def _need(wanted: list[str], there: Iterable[str], where: str) -> None:
     for name in wanted:
         if name not in names:
             raise UnmaskError(
-                f'{where}: there is no column "{name}" — the columns are {", ".join(names) or "none"}.{nearest(name, names)}'
+                f'{where}: there is no column "{name}" — the columns are {", ".join(names) or "none"}.'
+                + nearest(name, names)
             )
 
 
-def _csv(text: str, where: str) -> Iterable[Any]:
+def _csv(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(2**31 - 1)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     line = 1
@@ -169,11 +169,12 @@ def _csv(text: str, where: str) -> Iterable[Any]:
             line = reader.line_num + 1
     except csv.Error as error:
         raise UnmaskError(
-            f'{where}, line {line}: {error} — a cell with quotes is written "like ""this"""; a file without quoting is a .tsv'
+            f'{where}, line {line}: {error} — a cell with quotes is written "like ""this"""; '
+            "a file without quoting is a .tsv"
         ) from None
 
 
-def _tsv(text: str) -> Iterable[Any]:
+def _tsv(text: str) -> Iterator[tuple[int, list[str]]]:
     # Only "\n" ends a line: str.splitlines would cut at U+2028 and form feeds inside a cell.
     for line, row in enumerate(text.split("\n"), 1):
         row = row.removesuffix("\r")
@@ -236,7 +237,7 @@ def _looks_conllu(text: str) -> bool:
     return bool(words) and all(row.count("\t") == 9 and re.match(r"\d+([-.]\d+)?\t", row) for row in words)
 
 
-def _conllu(text: str, path: str) -> Iterable[Sentence]:
+def _conllu(text: str, path: str) -> Iterator[Sentence]:
     group: str | None = None
     words: list[str] = []
     tags: list[str] = []
@@ -272,7 +273,7 @@ def _conllu(text: str, path: str) -> Iterable[Sentence]:
                 tags.append(cells[3])
 
 
-def _conll(text: str, path: str, least: int) -> Iterable[Sentence]:
+def _conll(text: str, path: str, least: int) -> Iterator[Sentence]:
     group: str | None = None
     words: list[str] = []
     tags: list[str] = []

@@ -61,7 +61,7 @@ class Tag:
             Example(str(s.line), s.line, s.words, s.tags if labelled else None, s.group) for s in sentences
         )
         skipped = sum(s.skipped for s in sentences)
-        left_out = (("ranges (n-m) and empty nodes (n.1)", skipped),) if skipped else ()
+        left_out = (("ranges (n-m) and empty nodes (n.1), which are no words", skipped),) if skipped else ()
         return Examples(where, items, skipped=left_out)
 
     def labels(self, train: Examples) -> tuple[Labels, str]:
@@ -177,7 +177,7 @@ class Tag:
         top = Counter(tag for x in train.items for tag in x.gold).most_common(1)[0][0]
         return self.score([{"tags": [top] * len(x.texts)} for x in examples.items], examples, labels)
 
-    def metric(self, labels: Labels) -> str:
+    def leading(self, labels: Labels) -> str:
         return "f1" if labels.scheme else "accuracy"
 
     def settle(

@@ -1,0 +1,367 @@
+"""One seed of a fine-tuning: rows prepared once, a model trained, chosen on dev, scored on test.
+
+Source: Devlin et al. 2019, §4 and appendix A.3, with what later work found to matter (Mosbach et al. 2021: bias
+correction, warm-up; Dodge et al. 2020: several seeds, stop early). The checkpoint with the best dev score is
+kept, and the test rows are read by that one alone, once.
+
+Run as a module this file is a worker: a job as JSON on standard input, events as JSON lines on standard output.
+So seeds run beside each other without an object crossing between processes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unmask.batch import collate
+from unmask.errors import UnmaskError
+from unmask.evaluation.metrics import constant
+from unmask.jobs.tuned import FineTuning, default_rate, save_task
+from unmask.models import Shape
+from unmask.models.heads import SpanHead
+from unmask.models.weights import load_pretrained, save_pretrained
+from unmask.optim import Optimizer, rate
+from unmask.randomness import generator
+from unmask.settings import from_json
+from unmask.tasks import TASKS, Examples, Frame, Labels, Task, Window, Windows, hold_out
+from unmask.tasks.networks import TaskModel
+from unmask.tokens import Tokenizer, Vocab
+from unmask.train import Batch, steps, working_precision
+
+Emit = Callable[[dict[str, Any]], None]
+BODY = ("encoder", "pooler", "tokens")  # parts of a source that a task starts from
+TOKENS = 4096  # of a micro-batch: bounds the memory of long rows, and changes nothing else
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file that has been read and framed."""
+
+    examples: Examples
+    windows: Windows
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that the seeds share."""
+
+    task: Task
+    training: FineTuning
+    source: Path
+    from_scratch: bool
+    family: str
+    shape: Shape
+    tokenizer: Tokenizer
+    frame: Frame
+    labels: Labels
+    length: int
+    overlap: int
+    parts: dict[str, Part]  # train, dev, perhaps test
+    majority: dict[str, dict[str, float]]
+    notes: tuple[str, ...]
+
+    @property
+    def learning_rate(self) -> float:
+        return self.training.learning_rate or default_rate(self.shape)
+
+    @property
+    def steps(self) -> int:
+        rows = len(self.parts["train"].windows.rows)
+        return self.training.steps or max(1, math.ceil(self.training.epochs * rows / self.training.batch))
+
+
+def model_folder(path: Path) -> Path:
+    """The folder with the weights: `path` itself, or the `model/` of a run."""
+    for folder in (path / "model", path):
+        if (folder / "config.json").is_file():
+            return folder
+    raise UnmaskError(
+        f"{path} holds no model — expected a run folder with model/, or a folder with config.json"
+    )
+
+
+def frame_of(vocab: Vocab, shape: Shape, family: str) -> Frame:
+    """How this family's rows begin, divide and end."""
+    return Frame(vocab, segments=shape.segments > 1, separators=2 if family == "roberta" else 1)
+
+
+def prepare(
+    task: Task,
+    *,
+    model: Path,
+    train: Path,
+    dev: Path | None,
+    test: Path | None,
+    training: FineTuning,
+    from_scratch: bool,
+) -> Prepared:
+    """Read and check everything, before any training. Raises `UnmaskError` for whatever is wrong with the input."""
+    source = model_folder(model)
+    loaded = load_pretrained(source)
+    shape, tokenizer = loaded.shape, loaded.tokenizer
+    if tokenizer is None:
+        raise UnmaskError(f"{source} has no tokenizer.json — expected one beside the weights — copy it there")
+    vocab = tokenizer.vocab
+    if vocab.size > shape.vocab or vocab.size < 0.99 * shape.vocab - 128:  # models pad their table a little
+        raise UnmaskError(
+            f"{source}: the tokenizer has {vocab.size} pieces and the model {shape.vocab} — they do not belong "
+            "together — put the tokenizer the model was trained with beside it"
+        )
+    frame = frame_of(vocab, shape, loaded.family)
+    length = min(training.length or min(shape.positions, 512), shape.positions)
+    if length < 16:
+        raise UnmaskError(f"length is {length} — at least 16 tokens are needed — give more")
+    overlap = training.overlap if training.overlap is not None else length // 3
+    if not 0 <= overlap < length - frame.room(1):
+        raise UnmaskError(f"overlap is {overlap} for rows of {length} tokens — it must be smaller — lower it")
+    read: dict[str, Examples] = {"train": task.read(train)}
+    notes = []
+    if dev is not None:
+        read["dev"] = task.read(dev)
+    else:
+        read["train"], read["dev"] = hold_out(read["train"], training.seed)
+        notes.append(read["train"].notes[-1])
+    if test is not None:
+        read["test"] = task.read(test)
+        seen = {x.texts for x in read["train"].items}
+        again = sum(x.texts in seen for x in read["test"].items)
+        if again:
+            notes.append(f"{test}: {again} of {len(read['test'])} texts stand in the training rows too")
+    labels, said = task.labels(read["train"])
+    notes.insert(0, said)
+    parts, majority = {}, {}
+    for name, examples in read.items():
+        task.check(examples, labels)
+        windows = task.rows(
+            examples, tokenizer, labels, frame, length=length, overlap=overlap, training=name == "train"
+        )
+        parts[name] = Part(examples, windows)
+        majority[name] = task.majority(read["train"], examples, labels)
+    if not parts["train"].windows.rows:
+        raise UnmaskError(f"{train}: no row is left to learn from — see the ledger: every one was dropped")
+    return Prepared(
+        task, training, source, from_scratch, loaded.family, shape, tokenizer, frame, labels, length, overlap,
+        parts, majority, tuple(notes),
+    )  # fmt: skip
+
+
+# -- one seed ----------------------------------------------------------------------------------------------------
+
+
+def fresh(p: Prepared, seed: int) -> TaskModel:
+    """The network of one seed: head and order by the seed; body loaded, or drawn too (the control)."""
+    torch.manual_seed(seed)
+    model = p.task.network(p.shape, p.tokenizer.vocab, p.labels)
+    assert isinstance(model, TaskModel)
+    if not p.from_scratch:
+        loaded = load_pretrained(p.source)
+        body = {
+            k: v for k, v in loaded.state.items() if k.partition(".")[0] in BODY
+        }  # another task's head stays out
+        replace(loaded, state=body).into(model)
+    model.encoder.dropout = p.training.dropout
+    if not isinstance(model.head, SpanHead):  # which has none, as in BERT's code
+        model.head.dropout = p.training.dropout
+    return model
+
+
+def batches(p: Prepared, seed: int, device: torch.device) -> Iterator[list[Batch]]:
+    """The micro-batches of every step: rows in a new order each epoch, the window of visit n drawn by (seed, n)."""
+    rows, size = p.parts["train"].windows.rows, p.training.batch
+    order: np.ndarray = np.zeros(0, np.int64)
+    visit = epoch = 0
+    while True:
+        while len(order) < size:
+            order = np.concatenate([order, generator(seed, "order", epoch).permutation(len(rows))])
+            epoch += 1
+        chosen, order = order[:size], order[size:]
+        drawn = []
+        for n in chosen.tolist():
+            drawn.append(p.task.example(rows[n], p.tokenizer.vocab, generator(seed, "window", visit)))
+            visit += 1
+        yield [collated(micro, device) for micro in portions(drawn)]
+
+
+def portions(drawn: Sequence[dict[str, np.ndarray]]) -> Iterator[list[dict[str, np.ndarray]]]:
+    """Consecutive examples of at most `TOKENS` tokens together (or one that is longer)."""
+    portion: list[dict[str, np.ndarray]] = []
+    tokens = 0
+    for example in drawn:
+        if portion and tokens + len(example["ids"]) > TOKENS:
+            yield portion
+            portion, tokens = [], 0
+        portion.append(example)
+        tokens += len(example["ids"])
+    if portion:
+        yield portion
+
+
+def collated(examples: Sequence[dict[str, np.ndarray]], device: torch.device) -> Batch:
+    return {k: v if k == "lengths" else v.to(device) for k, v in collate(examples).items()}
+
+
+def outputs(
+    task: Task, model: nn.Module, windows: Sequence[Window], vocab: Vocab, device: torch.device
+) -> list[Any]:
+    """What the model says of every window, in their order; computed in batches of like length."""
+    order = sorted(range(len(windows)), key=lambda n: len(windows[n].ids))
+    examples = [task.example(windows[n], vocab, generator(0, "window", 0)) for n in order]
+    found: list[Any] = []
+    was = model.training
+    model.eval()
+    with torch.no_grad():
+        for portion in portions(examples):
+            found += task.predict(model, collated(portion, device))
+    model.train(was)
+    return [found[place] for place in np.argsort(order)]
+
+
+def predictions(
+    p: Prepared, model: nn.Module, part: str, labels: Labels, device: torch.device
+) -> list[dict[str, Any]]:
+    held = p.parts[part]
+    said = outputs(p.task, model, held.windows.rows, p.tokenizer.vocab, device)
+    return p.task.join(held.examples, held.windows.rows, said, labels)
+
+
+def finetune_one(p: Prepared, seed: int, folder: Path | None, emit: Emit) -> dict[str, Any]:
+    """Train one seed and return {"seed", "step", "dev", "test", "flat"}; its model goes to `folder` if given.
+
+    `flat` says that all test (or dev) predictions are one and the same.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    training, leading = p.training, p.task.leading(p.labels)
+    model = fresh(p, seed).to(device).train()
+    optimizer = Optimizer(
+        model.named_parameters(),
+        weight_decay=training.weight_decay,
+        beta2=0.999,
+        working=working_precision(training.precision, device),
+    )
+    total = p.steps
+    every = training.evaluate_every or max(1, math.ceil(total / 4))
+    started = logged = time.perf_counter()
+    best: dict[str, Tensor] = {}
+    result: dict[str, Any] = {"seed": seed, "step": 0, "dev": {}}
+    labels, waited, sums, counts = p.labels, 0, 0.0, 0
+    training_steps = steps(
+        lambda batch: p.task.loss(model, batch),
+        batches(p, seed, device),
+        terms=p.task.TERMS,
+        optimizer=optimizer,
+        rate=lambda n: p.learning_rate * rate("linear", (n - 0.5) / total, warmup=training.warmup, decay=0.0),
+        clip=training.clip,
+    )
+    for step in training_steps:
+        now, last = time.perf_counter(), step.number >= total
+        sums, counts = sums + step.loss(), counts + 1
+        if now - logged > 1.0 or last or step.number == 1:
+            line = {"seed": seed, "step": step.number, "seconds": now - started, "loss": sums / counts}
+            emit({"event": "step", **line, "steps": total})
+            logged, sums, counts = now, 0.0, 0
+        if step.number % every == 0 or last:
+            said = predictions(p, model, "dev", p.labels, device)
+            settled, chosen = p.task.settle(said, p.parts["dev"].examples, p.labels)
+            scores = p.task.score(settled, p.parts["dev"].examples, chosen)
+            emit({"event": "dev", "seed": seed, "step": step.number, "dev": scores})
+            gain = not best or scores[leading] > result["dev"][leading]
+            if gain or scores[leading] == result["dev"][leading]:  # of equals the later one, at a lower rate
+                best = {name: value.clone() for name, value in optimizer.weights().items()}
+                result |= {"step": step.number, "dev": scores, "flat": flat(settled)}
+                labels = chosen
+            waited = 0 if gain else waited + 1
+            if training.patience is not None and waited >= training.patience:
+                break
+        if last:
+            break
+    training_steps.close()  # type: ignore[attr-defined]
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.data.copy_(best[name])
+    if "test" in p.parts:
+        said = predictions(p, model, "test", labels, device)
+        result |= {"test": p.task.score(said, p.parts["test"].examples, labels), "flat": flat(said)}
+    if folder is not None:
+        export(p, model, best, labels, folder)
+    return {**result, "seconds": time.perf_counter() - started}
+
+
+def flat(said: Sequence[dict[str, Any]]) -> bool:
+    """Whether all predictions are the same, so that the model has learnt nothing but a constant."""
+    return len(said) > 1 and constant(
+        [str(s.get("label", s.get("score", s.get("tags", s.get("answer"))))) for s in said]
+    )
+
+
+def export(p: Prepared, model: TaskModel, best: dict[str, Tensor], labels: Labels, folder: Path) -> None:
+    """Write the chosen weights in fp32, gain and the scores' unit folded in, with what predicting needs beside them."""
+    for name, parameter in model.named_parameters():
+        parameter.data = best[name].cpu()
+    if labels.kind == "score":
+        model.fold(labels.scale, labels.centre)
+        labels = replace(labels, centre=0.0, scale=1.0)
+    else:
+        model.fold()
+    shutil.rmtree(folder, ignore_errors=True)
+    save_pretrained(
+        folder, p.family, model, p.shape, p.tokenizer, heads=p.task.HEADS, labels=list(labels.names) or None
+    )
+    save_task(folder, p.task, labels, p.length, p.overlap)
+
+
+# -- several seeds, one after another --------------------------------------------------------------------------
+
+
+def seeds_in_turn(p: Prepared, seeds: Sequence[int], out: Path, emit: Emit) -> None:
+    """Train the seeds; the model of the best on dev so far is kept in out/seeds/SEED. Emits a "done" each."""
+    leading = p.task.leading(p.labels)
+    kept: tuple[float, Path] | None = None
+    for seed in seeds:
+        folder = out / "seeds" / str(seed)
+        result = finetune_one(p, seed, folder, emit)
+        score = result["dev"][leading]
+        if kept is None or score > kept[0]:
+            if kept is not None:
+                shutil.rmtree(kept[1])
+            kept = (score, folder)
+        else:
+            shutil.rmtree(folder)
+        emit({"event": "done", **result})
+
+
+def worker() -> None:
+    """Read a job from standard input, train its seeds, write events to standard output."""
+    job = json.load(sys.stdin)
+    torch.set_num_threads(job["threads"])
+
+    def emit(event: dict[str, Any]) -> None:
+        print(json.dumps(event), flush=True)
+
+    try:
+        p = prepare(
+            from_json(TASKS[job["task"]], job["settings"], "the task"),
+            model=Path(job["model"]),
+            train=Path(job["train"]),
+            dev=Path(job["dev"]) if job["dev"] else None,
+            test=Path(job["test"]) if job["test"] else None,
+            training=from_json(FineTuning, job["training"], "the training"),
+            from_scratch=job["from_scratch"],
+        )
+        seeds_in_turn(p, job["seeds"], Path(job["out"]), emit)
+    except UnmaskError as error:
+        emit({"event": "error", "text": str(error)})
+
+
+if __name__ == "__main__":
+    worker()

@@ -1,0 +1,267 @@
+"""Fine-tuning: a task, a model and labelled files become a run folder with scores and the best seed's model.
+
+Several seeds always, for one says little at this size (Dodge et al. 2020); the median and the range of each score
+stand beside what the most frequent answer reaches, and a run that does no better is flagged. `from_scratch` is the
+control: the same shape, tokenizer, head, rows and steps with a fresh body. Differs from common practice in that the
+test file is scored once a seed, by the checkpoint that was chosen on dev.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unmask.corpus.ledger import Ledger
+from unmask.errors import UnmaskError
+from unmask.jobs.tuned import FineTuning, default_rate
+from unmask.settings import to_json
+from unmask.tasks import Task
+
+if TYPE_CHECKING:
+    from unmask.jobs.adapt import Prepared
+    from unmask.run import Run
+
+__all__ = ["FineTuning", "default_rate", "finetune"]
+
+Watch = Callable[[dict[str, Any]], None]
+SMALL = 15e6  # parameters of the layers up to which a process a core beats a process of many threads
+Event = dict[str, Any]
+
+
+def finetune(
+    task: Task,
+    *,
+    model: Path,
+    train: Path,
+    dev: Path | None = None,
+    test: Path | None = None,
+    out: Path,
+    training: FineTuning | None = None,
+    seeds: int = 3,
+    from_scratch: bool = False,
+    watch: Watch | None = None,
+    command: str = "",
+) -> Run:
+    """Fine-tune `seeds` times and write evaluation/finetune.json (scores × 100) and model/ of the best seed on dev.
+
+    Without `dev` a seeded tenth of `train` is held out, whole documents together. Raises `UnmaskError`, before any
+    training, for whatever is wrong with files, labels, tokenizer or settings.
+    """
+    from unmask.jobs.adapt import prepare, seeds_in_turn
+    from unmask.run import Run
+
+    training = training or FineTuning()
+    watch = watch or (lambda event: None)
+    if seeds < 1:
+        raise UnmaskError(f"seeds is {seeds} — at least 1 is needed — give more")
+    paths = {"model": model, "train": train, "dev": dev, "test": test, "out": out}
+    model, train, out = Path(model), Path(train), Path(out)
+    dev, test = Path(dev) if dev else None, Path(test) if test else None
+    settings = {
+        "task": task.NAME,
+        **to_json(task),
+        **to_json(training),
+        **{name: str(path) if path else None for name, path in paths.items() if name != "out"},
+        "seeds": seeds,
+        "from_scratch": from_scratch,
+    }
+    p = prepare(
+        task, model=model, train=train, dev=dev, test=test, training=training, from_scratch=from_scratch
+    )
+    ledger = ledger_of(p)
+    for text in (*p.notes, *ledger.lines()):
+        watch({"event": "say", "text": text})
+    run = Run.create(
+        out,
+        verb="finetune",
+        settings=settings,
+        call=call_of(task, paths, training, seeds, from_scratch),
+        command=command or " ".join(["unmask", *sys.argv[1:]]),
+        allow=("workers",),
+        task=task.NAME,
+        start="scratch" if from_scratch else "pretrained",
+    )
+    if run.finished:
+        watch({"event": "say", "text": f"{out} is finished"})
+        return run
+    for stale in (run.folder / "seeds", run.folder / "model"):
+        shutil.rmtree(stale, ignore_errors=True)
+    (run.folder / "metrics.jsonl").unlink(missing_ok=True)  # a fine-tuning that was stopped starts anew
+    done: list[Event] = []
+
+    def see(event: Event) -> None:
+        kind = event["event"]
+        line = {k: v for k, v in event.items() if k not in ("event", "steps")}
+        if kind == "step":
+            run.log(line)
+            watch({**event, "text": f"seed {event['seed']}"})
+        elif kind == "dev":
+            run.log(line)
+        elif kind == "done":
+            done.append(line)
+            part = "test" if "test" in event else "dev"
+            score = event[part][p.task.leading(p.labels)]
+            words = f"seed {event['seed']}: {p.task.leading(p.labels)} on {part} {score:.1f} after step {event['step']}"
+            watch({"event": "say", "text": words})
+
+    numbers = [training.seed + n for n in range(seeds)]
+    workers = how_many(p, seeds)
+    if workers == 1:
+        seeds_in_turn(p, numbers, run.folder, see)
+    else:
+        job = {
+            "task": task.NAME, "settings": to_json(task), "training": to_json(training), "from_scratch": from_scratch,
+            **{name: str(path) if path else None for name, path in paths.items()},
+            "threads": max(1, cores() // workers),
+        }  # fmt: skip
+        for event in beside(job, [numbers[n::workers] for n in range(workers)]):
+            see(event)
+    done.sort(key=lambda x: int(x["seed"]))
+    leading = p.task.leading(p.labels)
+    best = max(done, key=lambda x: (x["dev"][leading], -x["seed"]))
+    os.replace(run.folder / "seeds" / str(best["seed"]), run.folder / "model")
+    shutil.rmtree(run.folder / "seeds")
+    result = summary(p, done, best["seed"], ledger.to_json())
+    run.save_evaluation("finetune", result)
+    if result["equals_majority"]:
+        words = f"a seed scores no other than the most frequent answer ({leading}): it has learnt nothing from the text"
+        watch({"event": "say", "text": words})
+    run.finish()
+    return run
+
+
+def summary(p: Prepared, done: list[Event], best: int, ledger: Any) -> dict[str, Any]:
+    """What evaluation/finetune.json holds; `done` has one entry a seed."""
+    from unmask.evaluation.statistics import spread
+
+    leading = p.task.leading(p.labels)
+    held = [name for name in ("dev", "test") if name in p.parts]
+    last = held[-1]
+    equal = [
+        x["flat"] or math.isclose(x[last][leading], p.majority[last][leading], abs_tol=1e-9) for x in done
+    ]
+    return {
+        "task": p.task.NAME,
+        "metric": leading,
+        "start": "scratch" if p.from_scratch else "pretrained",
+        "shape": to_json(p.shape),
+        "family": p.family,
+        "rows": {name: len(part.examples) for name, part in p.parts.items()},
+        "majority": p.majority[last],
+        "majorities": {name: p.majority[name] for name in held},
+        "scores": {
+            part: {m: to_json(spread([x[part][m] for x in done])) for m in done[0][part]} for part in held
+        },
+        "equals_majority": any(equal),
+        "seeds": [x["seed"] for x in done],
+        "steps": p.steps,
+        "best_steps": [x["step"] for x in done],
+        "best_seed": best,
+        "seconds": [x["seconds"] for x in done],
+        "learning_rate": p.learning_rate,
+        "labels": list(p.labels.names),
+        "scheme": p.labels.scheme,
+        "ledger": ledger,
+    }
+
+
+# -- what became of the rows -----------------------------------------------------------------------------------
+
+
+def ledger_of(p: Prepared) -> Ledger:
+    """Two stages a file: what the reader passed over, and what became of every row. Raises if the sums do not hold."""
+    ledger = Ledger()
+    for name, part in p.parts.items():
+        if part.examples.skipped:
+            words = ledger.stage(f"{name}: words", "words")
+            count = sum(len(x.texts) for x in part.examples.items)
+            words.take(count + sum(n for _, n in part.examples.skipped))
+            words.add("kept", count=count)
+            for what, n in part.examples.skipped:
+                words.add("dropped", what, count=n)
+        rows = ledger.stage(f"{name}: rows", "rows")
+        rows.take(len(part.examples))
+        for fate in part.windows.fates:
+            rows.add(fate.kind, fate.reason, fate.sample if fate.kind != "kept" else "")
+    ledger.check()
+    return ledger
+
+
+# -- seeds beside each other -----------------------------------------------------------------------------------
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def how_many(p: Prepared, seeds: int) -> int:
+    """Processes for the seeds: one a core for small models and runs that are worth starting one."""
+    import torch
+
+    if p.training.workers is not None:
+        return min(p.training.workers, seeds)
+    small = 12 * p.shape.layers * p.shape.width**2 <= SMALL
+    rows = p.steps * p.training.batch
+    return min(seeds, cores()) if small and rows > 500 and not torch.cuda.is_available() else 1
+
+
+def beside(job: Event, shares: list[list[int]]) -> Iterator[Event]:
+    """Run a worker for each share of the seeds and yield their events as they come. Raises if one fails."""
+    events: queue.Queue[Event | None] = queue.Queue()
+    package = str(Path(__file__).resolve().parents[2])
+    search = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": search, "OMP_NUM_THREADS": str(job["threads"])}
+    started = []
+
+    def listen(worker: subprocess.Popen[str]) -> None:
+        assert worker.stdout is not None
+        for line in worker.stdout:
+            events.put(json.loads(line))
+        events.put(None)
+
+    try:
+        for share in shares:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "unmask.jobs.adapt"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment,
+            )  # fmt: skip
+            started.append(worker)
+            assert worker.stdin is not None
+            worker.stdin.write(json.dumps({**job, "seeds": share}))
+            worker.stdin.close()
+            threading.Thread(target=listen, args=(worker,), daemon=True).start()
+        left = len(started)
+        while left:
+            event = events.get()
+            if event is None:
+                left -= 1
+            elif event["event"] == "error":
+                raise UnmaskError(event["text"])
+            else:
+                yield event
+        failed = [worker.wait() for worker in started]
+        if any(failed):
+            raise RuntimeError(f"a worker ended with {max(failed, key=abs)}; its traceback stands above")
+    finally:
+        for worker in started:
+            if worker.poll() is None:
+                worker.terminate()
+            worker.wait()
+
+
+def call_of(
+    task: Task, paths: dict[str, Path | None], training: FineTuning, seeds: int, from_scratch: bool
+) -> str:
+    """The Python call that repeats the run."""
+    files = ", ".join(f"{name}={str(path)!r}" for name, path in paths.items() if path is not None)
+    rest = f"training={training!r}, seeds={seeds}, from_scratch={from_scratch}"
+    return f"unmask.finetune({task!r}, {files}, {rest})"

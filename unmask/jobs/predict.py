@@ -1,0 +1,145 @@
+"""A fine-tuned model on new rows: what it says of each, with probabilities, or how well it does.
+
+`predict` reads the task's own columns or, for one text, plain lines, from a file or from standard input; every row
+in gives one object out, in order. `evaluate` scores a labelled file with the metrics of the training.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UnmaskError
+from unmask.jobs.tuned import Note, load_task
+from unmask.tasks import Answer, Classify, Examples, Pair, Tag, Task
+from unmask.tasks.examples import Example
+from unmask.tasks.questions import questions
+from unmask.tasks.read import decode, kind_of, read_text, sentences, table
+
+Watch = Callable[[dict[str, Any]], None]
+Row = dict[str, Any]
+
+
+class Tuned:
+    """A fine-tuned model, loaded once. `folder` is a run of `finetune` or its model/."""
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+
+        from unmask.jobs.adapt import frame_of, model_folder
+        from unmask.models.weights import load_pretrained
+        from unmask.tasks.networks import TaskModel
+
+        source = model_folder(folder)
+        self.note: Note = load_task(source)
+        loaded = load_pretrained(source)
+        if loaded.tokenizer is None:
+            raise UnmaskError(
+                f"{source} has no tokenizer.json — expected one beside the weights — copy it there"
+            )
+        self.tokenizer = loaded.tokenizer
+        self.frame = frame_of(self.tokenizer.vocab, loaded.shape, loaded.family)
+        model = self.note.task.network(loaded.shape, self.tokenizer.vocab, self.note.labels)
+        assert isinstance(model, TaskModel)
+        fresh = loaded.into(model)
+        if fresh:
+            raise UnmaskError(f"{source} lacks {', '.join(fresh)} — expected a whole model — fine-tune again")
+        model.gain = 1.0  # it stands in the weights
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = model.to(self.device).eval()
+
+    def say(self, examples: Examples) -> list[Row]:
+        """One prediction an example, in their order."""
+        from unmask.jobs.adapt import outputs
+
+        note = self.note
+        windows = note.task.rows(
+            examples,
+            self.tokenizer,
+            note.labels,
+            self.frame,
+            length=note.length,
+            overlap=note.overlap,
+            training=False,
+        )
+        said = outputs(note.task, self.model, windows.rows, self.tokenizer.vocab, self.device)
+        return note.task.join(examples, windows.rows, said, note.labels)
+
+
+def predict(run: Path, source: Path | str = "-", watch: Watch | None = None) -> Iterator[Row]:
+    """Predictions for every row of a file, or of standard input ("-"), one dict each, in order.
+
+    classify: label and probabilities, or score; pair: the same; tag: words, tags, probabilities; answer: id, answer,
+    start (character of the passage), probability and the best candidates. Raises `UnmaskError` for bad rows before
+    the first prediction.
+    """
+    tuned = Tuned(Path(run))
+    task = tuned.note.task
+    if source == "-":
+        where, text, kind = "standard input", decode(sys.stdin.buffer.read(), "standard input"), ""
+    else:
+        where, text, kind = str(source), read_text(Path(source)), kind_of(Path(source))
+    examples = unlabelled(task, text, kind, where)
+    if watch is not None:
+        watch({"event": "say", "text": f"{where}: {len(examples)} rows"})
+    for at in range(0, len(examples), 512):
+        part = examples.items[at : at + 512]
+        for item, said in zip(part, tuned.say(Examples(where, part)), strict=True):
+            yield shown(task, item, said)
+
+
+def shown(task: Task, item: Example, said: Row) -> Row:
+    """A prediction with enough of its row to know it again."""
+    if isinstance(task, Tag):
+        return {"words": list(item.texts), "tags": said["tags"], "probabilities": said["probabilities"]}
+    if isinstance(task, Answer):
+        return {k: said[k] for k in ("id", "answer", "start", "probability", "candidates")}
+    if isinstance(task, Pair):
+        return {"text_a": item.texts[0], "text_b": item.texts[1], **said}
+    return {"text": item.texts[0], **said}
+
+
+def unlabelled(task: Task, text: str, kind: str, where: str) -> Examples:
+    """The examples of a text in the task's own format; labels that stand in it are not looked at.
+
+    Without a name that tells (standard input): JSON lines if the first line is an object, else for one text a row
+    a line, for two texts a tab between them, for tags the words of a sentence divided by spaces, a sentence a line.
+    """
+    if isinstance(task, Answer):
+        return task.examples(questions(text, where, labelled=False), where, False)
+    lines = [(n, row.removesuffix("\r")) for n, row in enumerate(text.split("\n"), 1)]
+    filled = [(n, row) for n, row in lines if row.strip()]
+    if isinstance(task, Tag):
+        if kind:
+            return task.examples(sentences(text, kind, where, labelled=False), where, False)
+        return Examples(where, tuple(Example(str(n), n, tuple(row.split()), None) for n, row in filled))
+    assert isinstance(task, Classify | Pair)
+    columns = [task.text] if isinstance(task, Classify) else [task.text_a, task.text_b]
+    if kind in ("csv", "tsv", "jsonl") or (not kind and filled[0][1].lstrip().startswith("{")):
+        records = table(text, kind or "jsonl", columns, where)
+        items = [Example(str(r.line), r.line, tuple(r.cells[c] for c in columns), None) for r in records]
+        return Examples(where, tuple(items))
+    return Examples(where, tuple(_plain(n, row, len(columns), where) for n, row in filled))
+
+
+def _plain(line: int, row: str, parts: int, where: str) -> Example:
+    texts: Sequence[str] = row.split("\t") if parts > 1 else [row]
+    if len(texts) != parts:
+        raise UnmaskError(f"{where}, line {line}: {len(texts)} texts — expected {parts}, divided by a tab")
+    return Example(str(line), line, tuple(texts), None)
+
+
+def evaluate(run: Path, file: Path) -> dict[str, Any]:
+    """Scores × 100 of a fine-tuned model on a labelled file.
+
+    Raises `UnmaskError` for bad rows and for labels that the model does not know.
+    """
+    tuned = Tuned(Path(run))
+    task, labels = tuned.note.task, tuned.note.labels
+    examples = task.read(Path(file))
+    task.check(examples, labels)
+    scores = task.score(tuned.say(examples), examples, labels)
+    leading = task.leading(labels)
+    return {"task": task.NAME, "file": str(file), "rows": len(examples), "metric": leading, "scores": scores}
