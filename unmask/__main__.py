@@ -11,6 +11,9 @@ from cyclopts import CycloptsError
 from unmask.errors import UnmaskError
 
 
+ONWARD = "stopped; the same command again goes on from the last checkpoint"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code: 0, 2 for a user's error, 130 for Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         print(
-            f"\nunmask: {stop or 'stopped; the same command again goes on from the last checkpoint'}",
+            f"\nunmask: {str(stop) or ONWARD}",
             file=sys.stderr,
         )
         return 130

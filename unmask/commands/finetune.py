@@ -33,7 +33,8 @@ def make(words: Sequence[str]) -> App:
             "training": Fields(FineTuning, "Training", past, order=3),
         }
         lines = (task.__doc__ or name).strip().splitlines()
-        text = f"{lines[0]}\n\nExample: unmask finetune {name} --model runs/bert --train {TRAIN[name]} --out runs/{name}"
+        example = f"unmask finetune {name} --model runs/bert --train {TRAIN[name]} --out runs/{name}"
+        text = f"{lines[0]}\n\nExample: {example}"
         app.command(expand(_verb(name), given), name=name, help=text)
     return app
 

@@ -57,7 +57,8 @@ def expand(command: Callable[..., Any], given: Mapping[str, Fields]) -> Callable
         for name, fields in given.items():
             values[name] = collect(fields, bound)
         alone = [name for name, own in signature.parameters.items() if own.kind is own.POSITIONAL_ONLY]
-        return command(*(values.pop(name) for name in alone if name in values), **values)
+        first = [values.pop(name) for name in alone if name in values]
+        return command(*first, **values)
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from unmask.commands.flags import duration
+from unmask.commands.watch import Watch
 
 
 def quickstart(
@@ -38,8 +38,8 @@ def quickstart(
     """
     from unmask.quickstart import quickstart as run
 
-    print(
-        run(
+    with Watch() as watch:
+        last = run(
             language=language,
             out=out,
             budget=budget,
@@ -50,6 +50,6 @@ def quickstart(
             tag=tag,
             pair=pair,
             answer=answer,
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            watch=watch,
         )
-    )
+    print(last)
