@@ -44,7 +44,7 @@ HELD_REVIEWS = {"dev": 600, "test": 1500}  # reviews outside it
 REVIEW = (10, 120)  # characters of a review that can be a row
 SENTENCE = (10, 60)  # characters of a sentence in `blank` and `pair`
 QUESTION, PASSAGE = (12, 60), 140  # characters; both fit into a row of 203 tokens with [CLS] and two [SEP]
-QUESTIONS_AN_ARTICLE = 4
+QUESTIONS_AN_ARTICLE = 6
 
 KINDS = ("noun", "name", "verb", "adjective", "adverb", "pronoun", "number", "preposition")
 

@@ -35,7 +35,7 @@ def pair_rows(neighbours: Sequence[tuple[str, str, int]], rng: np.random.Generat
     """
     order = rng.permutation(len(neighbours))
     half = len(order) // 2
-    rows = [Pair(*neighbours[i], "follows") for i in order[:half].tolist()]
+    rows = [Pair(a, b, source, "follows") for a, b, source in (neighbours[i] for i in order[:half].tolist())]
     apart = sorted((neighbours[i] for i in order[half:].tolist()), key=lambda n: (len(n[1]), n[1]))
     seconds = [(second, source) for _, second, source in apart]
     seconds = seconds[1:] + seconds[:1]
