@@ -4,9 +4,9 @@ The usual way writes the logits [P, V] of the asked positions, reads them for th
 for the gradient. Here the gradient replaces the logits, a few rows at a time while they are in the cache, and
 the backward pass only scales what is ready (the idea of Liger's fused linear cross-entropy, Hsu et al. 2024).
 
-With bf16 states the products are bf16, but nothing is added up in bf16: the target's logit is recomputed
-exactly in fp32 and put in place before the fp32 softmax. Rounding then leaves errors of 1e-4 in the mean
-loss, against 1e-2 for a cross-entropy on bf16 logits.
+With bf16 states the products are bf16, but nothing is added up in bf16: the logits of the target and of the first
+guess, which weigh most, are worked out again in fp32, and the softmax is fp32. The mean loss is then within 1e-3 of
+fp32's on the same weights; a cross-entropy on bf16 logits is off by 1e-2 and more.
 """
 
 from __future__ import annotations
@@ -39,27 +39,28 @@ class _TokensLoss(torch.autograd.Function):
         for start in range(0, count, rows):
             x, y = states[start : start + rows], targets[start : start + rows]
             logits = F.linear(x, matrix, bias)  # [rows, V]
-            exact = None
-            if logits.dtype != torch.float32:
-                exact = (x.float() * matrix[y].float()).sum(-1) + bias[y].float()
+            sharp = logits.dtype != torch.float32
             for at in range(0, len(x), visit):
                 seen = slice(at, at + visit)
                 part, answer = logits[seen], y[seen, None]
                 full = part.float()
-                if exact is not None:
-                    full.scatter_(1, answer, exact[seen, None])
+                best = full.argmax(-1, keepdim=True)
+                if sharp:  # the two logits that weigh most, exactly
+                    heavy = torch.cat((best, answer), 1)  # [visit, 2]
+                    exact = (matrix[heavy].float() * x[seen, None].float()).sum(-1) + bias[heavy].float()
+                    full.scatter_(1, heavy, exact)
+                top, own = full.gather(1, best), full.gather(1, answer)
                 shares = full.softmax(-1)
-                top, best = shares.max(-1, keepdim=True)
-                loss += (full.gather(1, best) - top.log() - full.gather(1, answer)).sum()
-                correct += (best == answer).sum()
+                loss += (top - shares.gather(1, best).log() - own).sum()
+                correct += ((best == answer) | (own > top)).sum()
                 if learning:
                     shares.scatter_add_(1, answer, shares.new_full(answer.shape, -1.0))
                     to_bias += shares.sum(0)
                     part.copy_(shares)
             if to_states is not None:
                 torch.mm(logits, matrix, out=to_states[start : start + rows])
-                own = logits.T @ x
-                to_matrix = own if to_matrix is None else to_matrix.add_(own)
+                more = logits.T @ x
+                to_matrix = more if to_matrix is None else to_matrix.add_(more)
         if to_states is not None:
             made = torch.zeros_like(matrix) if to_matrix is None else to_matrix.to(matrix.dtype)
             ctx.save_for_backward(to_states, made, to_bias.to(bias.dtype))
