@@ -23,6 +23,7 @@ from pathlib import Path
 
 from unmask.errors import UnmaskError, nearest
 
+_COMMENT = re.compile(r"#\s*(newdoc|newpar|\S.*=)")  # "#" alone is a word of CoNLL-2003
 PACKED = {".gz": gzip.decompress, ".xz": lzma.decompress}
 
 
@@ -287,7 +288,7 @@ def _conll(text: str, path: str, least: int) -> Iterator[Sentence]:
             if words:
                 yield Sentence(begin, tuple(words), tuple(tags), group)
             words, tags = [], []
-        elif row.startswith("# "):
+        elif not words and _COMMENT.match(row):
             if row[2:].startswith("newdoc"):
                 group = row.partition("=")[2].strip() or f"document at line {line}"
         else:

@@ -46,6 +46,9 @@ def word_spans(lengths: Sequence[int], room: int, overlap: int) -> list[Span]:
         while back - 1 > start and shared + lengths[back - 1] <= overlap:
             back -= 1
             shared += lengths[back]
+        while shared and shared + lengths[stop] > room:  # the next word must fit, or the window would be a part of this one
+            shared -= lengths[back]
+            back += 1
         start = back
     return found
 
