@@ -171,8 +171,10 @@ def _table(source: str, column: str, delimiter: str) -> Iterator[Document]:
     csv.field_size_limit(LONGEST_LINE)
     lines = (line + "\n" for line in read_lines(source))
     # Tab-separated files of the field do not quote: a lone " in a sentence must not swallow the next rows.
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    rows = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    if delimiter == "\t":
+        rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    else:
+        rows = csv.reader(lines, strict=True)
     try:
         names = next(rows, None)
         if names is None:

@@ -30,7 +30,7 @@ def sentence_ends(line: str, language: str = "en") -> list[int]:
 
 
 def detect_language(texts: Iterable[str]) -> str:
-    """The language of most of the texts (ISO 639-1), judged on the beginnings of the first 64; `"en"` if there are none."""
+    """The language of most of the texts (ISO 639-1), by the beginnings of the first 64; `"en"` if none."""
     votes: Counter[str] = Counter()
     for text, _ in zip(texts, range(_CHUNKS), strict=False):
         chunk = text[:_CHUNK].strip()

@@ -7,6 +7,7 @@ damaged or hostile file cannot fill the memory.
 from __future__ import annotations
 
 import gzip
+import io
 import lzma
 import sys
 import zlib
@@ -37,9 +38,10 @@ def open_bytes(name: str) -> IO[bytes]:
     if suffix == ".xz":
         return cast("IO[bytes]", lzma.open(name, "rb"))
     if suffix == ".zst":
-        import zstandard
+        # Arrow's stream and not zstandard's: it reads frame after frame, and tells when the last is cut off.
+        import pyarrow as pa
 
-        return cast("IO[bytes]", zstandard.open(name, "rb"))
+        return cast("IO[bytes]", io.BufferedReader(pa.CompressedInputStream(pa.OSFile(name), "zstd")))
     return open(name, "rb")
 
 
@@ -49,8 +51,6 @@ def read_lines(name: str) -> Iterator[str]:
     Raises `UnmaskError` at bytes that are not UTF-8 (file and byte), at a line longer than `LONGEST_LINE`, and
     where compressed data is damaged.
     """
-    import zstandard
-
     offset = 0
     shown = "standard input" if name == STANDARD_INPUT else name
     try:
@@ -69,11 +69,13 @@ def read_lines(name: str) -> Iterator[str]:
                     line = line.removeprefix("\ufeff")
                 offset += len(raw)
                 yield line.removesuffix("\n").removesuffix("\r")
-    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
+    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
         raise UnmaskError(
             f"{shown}: the compressed data is damaged or cut off ({error}) — fetch it again"
         ) from None
     except OSError as error:
+        if error.errno is None and name.lower().endswith(".zst"):
+            raise UnmaskError(f"{shown}: the compressed data is damaged or cut off ({error})") from None
         raise UnmaskError(f"{shown} cannot be read: {error.strerror or error}") from None
 
 

@@ -146,7 +146,7 @@ class Store:
         return self._chunks[place], i - int(self._bounds[place])
 
     def verify(self) -> None:
-        """Read every file again and compare its hash with the manifest. Raises `UnmaskError` at the first that differs."""
+        """Read every file again and compare its hash. Raises `UnmaskError` at the first that differs."""
         for shard in [shard for part in PARTS for shard in self.manifest["shards"][part]]:
             check_hash(self.folder / shard["file"], shard["sha256"])
         check_hash(self.folder / "unigram.npy", self.manifest["unigram"]["sha256"])

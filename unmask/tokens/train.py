@@ -43,10 +43,10 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Train a tokenizer of one of `KINDS`.
 
-    `texts` is streamed once; past `sample_bytes` a uniform sample of lines is kept. `vocab_size` is rounded up to
-    a multiple of 64; a text that cannot fill it gives the smallest multiple that holds what was found. Special
-    tokens are `[PAD] [UNK] [CLS] [SEP] [MASK]`, ids 0 to 4. Raises `UnmaskError` for an unknown kind, a size too
-    small, or no text.
+    `texts` is streamed once; past `sample_bytes` a uniform sample of lines is kept. `vocab_size` is rounded
+    up to a multiple of 64; a text that cannot fill it gives the smallest multiple that holds what was found.
+    Special tokens are `[PAD] [UNK] [CLS] [SEP] [MASK]`, ids 0 to 4. Raises `UnmaskError` for an unknown
+    kind, a size too small, or no text.
     """
     check_kind(kind, vocab_size)
     sample = Sample(
@@ -124,7 +124,9 @@ def _pre_tokenizer(kind: str) -> pre_tokenizers.PreTokenizer:
 def _decoder(kind: str) -> decoders.Decoder:
     if kind == "wordpiece":
         return decoders.WordPiece()
-    return {"bpe": decoders.ByteLevel, "unigram": decoders.Metaspace, "characters": decoders.Fuse}[kind]()
+    if kind == "bpe":
+        return decoders.ByteLevel()
+    return decoders.Metaspace() if kind == "unigram" else decoders.Fuse()
 
 
 def _assemble(kind: str, normalizer: normalizers.Normalizer) -> tokenizers.Tokenizer:
@@ -142,7 +144,7 @@ def _assemble(kind: str, normalizer: normalizers.Normalizer) -> tokenizers.Token
 
 
 def _count_characters(normalizer: normalizers.Normalizer, lines: list[str]) -> dict[str, int]:
-    """How often each character occurs once the text is normalised; white space and controls are not counted."""
+    """How often each character occurs after normalisation, but for white space and controls."""
     total = np.zeros(0x110000, np.int64)
     for begin in range(0, len(lines), 4096):
         text = "".join(normalizer.normalize_str(line) for line in lines[begin : begin + 4096])
@@ -211,14 +213,26 @@ def _train_unigram(
     )
     model = _run(models.Unigram(), trainer, "unigram", [line.translate(rare) for line in lines], normalizer)
     scores = {piece: score for piece, score in model["vocab"] if piece not in SPECIALS}
-    # Sums of floats depend on the order of a hash map in the 12th digit: rounding takes that away.
-    ordered = sorted(
-        ((piece, round(score, 4)) for piece, score in scores.items()), key=lambda e: (-e[1], e[0])
-    )
+    ordered = sorted(_settled(scores).items(), key=lambda entry: (-entry[1], entry[0]))
     lowest = ordered[-1][1] if ordered else 0.0
     model["vocab"] = [[name, lowest] for name in SPECIALS] + [[piece, score] for piece, score in ordered]
     model["unk_id"] = SPECIALS.index("[UNK]")
     return model
+
+
+def _settled(scores: dict[str, float]) -> dict[str, float]:
+    """The same scores in every process.
+
+    The library's sums of floats depend on the order of a hash map in the last digits: rounding takes that away.
+    And characters that no piece of its own earned get the lowest score plus 0, 0.0001, 0.0002 … in that order:
+    they are given these scores again, in the order of their code points.
+    """
+    rounded = {piece: round(score, 4) for piece, score in scores.items()}
+    lowest = min(rounded.values(), default=0.0)
+    bound = lowest + 0.0001 * len(rounded)
+    tail = sorted(piece for piece, score in rounded.items() if len(piece) == 1 and score <= bound)
+    given = sorted(rounded[piece] for piece in tail)
+    return rounded | dict(zip(tail, given, strict=True))
 
 
 def _run(

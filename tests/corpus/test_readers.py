@@ -1,0 +1,170 @@
+"""Everything a user may have is read, and what cannot be read is named with its place."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import lzma
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from unmask.corpus import readers, streams
+from unmask.corpus.ledger import Ledger
+from unmask.corpus.readers import judge_layout, read_documents
+from unmask.corpus.sources import find_sources
+from unmask.errors import UnmaskError
+
+TEXTS = ["first text", "zweiter Text", "第三篇"]
+
+
+def read(inputs: list[str], layout: str = "auto", column: str = "text") -> list[tuple[str, str]]:
+    sources = find_sources(inputs)
+    ledger = Ledger()
+    documents = read_documents(sources, judge_layout(sources, layout), column, ledger.stage("read"))
+    found = [(document.id, document.text) for document in documents]
+    ledger.check()
+    return found
+
+
+def write_jsonl(file: Path) -> None:
+    file.write_text("".join(json.dumps({"id": i, "text": t}) + "\n" for i, t in enumerate(TEXTS)))
+
+
+def write_csv(file: Path) -> None:
+    file.write_text("id,text\n" + "".join(f'{i},"{t}"\n' for i, t in enumerate(TEXTS)), encoding="utf-8")
+
+
+def write_tsv(file: Path) -> None:
+    file.write_text("id\ttext\n" + "".join(f"{i}\t{t}\n" for i, t in enumerate(TEXTS)), encoding="utf-8")
+
+
+def write_parquet(file: Path) -> None:
+    pq.write_table(pa.table({"id": list(range(3)), "text": TEXTS}), file)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "write"),
+    [("jsonl", write_jsonl), ("csv", write_csv), ("tsv", write_tsv), ("parquet", write_parquet)],
+)
+def test_tables(tmp_path: Path, suffix: str, write: Callable[[Path], None]) -> None:
+    file = tmp_path / f"data.{suffix}"
+    write(file)
+    assert read([str(file)]) == [(str(i), text) for i, text in enumerate(TEXTS)]
+    with pytest.raises(UnmaskError, match='no column "texts".*id, text.*Did you mean "text"'):
+        read([str(file)], column="texts")
+
+
+@pytest.mark.parametrize("suffix", ["gz", "xz", "zst"])
+def test_compressed_and_damaged(tmp_path: Path, suffix: str) -> None:
+    plain = "\n".join(TEXTS * 300).encode()
+    pack = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstandard.compress}[suffix]
+    file = tmp_path / f"data.txt.{suffix}"
+    file.write_bytes(pack(plain))
+    assert [text for _, text in read([str(file)])] == TEXTS * 300
+    file.write_bytes(pack(plain) + pack(b"\nanother frame"))
+    assert [text for _, text in read([str(file)])] == [*TEXTS * 300, "another frame"]
+    file.write_bytes(pack(plain)[:-12])
+    with pytest.raises(UnmaskError, match="damaged or cut off"):
+        read([str(file)])
+    file.write_bytes(b"not compressed at all")
+    with pytest.raises(UnmaskError, match="damaged or cut off"):
+        read([str(file)])
+
+
+def test_layouts(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("Title\nline\n\n\nOther\nline two\n")
+    assert read([str(file)]) == [("a.txt:1", "Title\nline"), ("a.txt:5", "Other\nline two")]
+    assert [text for _, text in read([str(file)], "line")] == ["Title", "line", "Other", "line two"]
+    assert read([str(file)], "file") == [("a.txt", "Title\nline\n\n\nOther\nline two")]
+    (tmp_path / "b.txt").write_text("alone")
+    assert [id_ for id_, _ in read([str(tmp_path)])] == ["a.txt", "b.txt"]
+    with pytest.raises(UnmaskError, match='unknown layout "blanc".*Did you mean "blank"'):
+        read([str(file)], "blanc")
+
+
+def test_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "one.txt").write_text("one")
+    (tmp_path / "two.txt").write_text("two")
+    (tmp_path / "notes.md").write_text("no")
+    assert [text for _, text in read([str(tmp_path)])] == ["one", "two"]
+    assert [text for _, text in read([str(tmp_path / "t*.txt")])] == ["two"]
+    with pytest.raises(UnmaskError, match='unknown ending ".md"'):
+        read([str(tmp_path / "notes.md")])
+    with pytest.raises(UnmaskError, match='is not there. Did you mean "two.txt"'):
+        read([str(tmp_path / "tow.txt")])
+    with pytest.raises(UnmaskError, match="no file matches"):
+        read([str(tmp_path / "*.csv")])
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO("a\n\nb".encode())))
+    assert read(["-"]) == [("stdin:1", "a"), ("stdin:3", "b")]
+
+
+def test_not_utf8_names_the_byte(tmp_path: Path) -> None:
+    file = tmp_path / "latin.txt"
+    file.write_bytes(b"fine\nalso fine\ncaf\xe9 no\n")
+    with pytest.raises(UnmaskError, match=r"latin.txt is not UTF-8: byte 0xe9 at offset 18"):
+        read([str(file)])
+    file.write_bytes("hello".encode("utf-16"))
+    with pytest.raises(UnmaskError, match="looks like UTF-16"):
+        read([str(file)])
+    file.write_bytes(b"\xef\xbb\xbfhello")
+    assert read([str(file)]) == [("latin.txt:1", "hello")]
+
+
+def test_empty_and_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text("")
+    with pytest.raises(UnmaskError, match="is empty"):
+        read([str(file)])
+    file.write_text('{"text": "fine"}\n{"text": \n')
+    with pytest.raises(UnmaskError, match="line 2 is not JSON"):
+        read([str(file)])
+    file.write_text('{"text": 3}\n')
+    with pytest.raises(UnmaskError, match="holds a int"):
+        read([str(file)])
+    table = tmp_path / "a.csv"
+    table.write_text("text,label\nfine,1\nbad\n")
+    with pytest.raises(UnmaskError, match="line 3 has 1 fields"):
+        read([str(table)])
+
+
+def test_a_long_line_is_refused_and_a_long_document_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("x" * 200)
+    monkeypatch.setattr(streams, "LONGEST_LINE", 100)
+    with pytest.raises(UnmaskError, match="longer than 100 bytes"):
+        read([str(file)])
+    monkeypatch.setattr(readers, "LONGEST_DOCUMENT", 10)
+    rows = tmp_path / "b.jsonl"
+    rows.write_text(json.dumps({"id": "d", "text": "aaaa\nbbbb\ncccc\ndddddddddddddd"}))
+    ledger = Ledger()
+    found = list(read_documents([str(rows)], "line", "text", ledger.stage("read")))
+    assert "".join(document.text for document in found) == "aaaa\nbbbb\ncccc\ndddddddddddddd"
+    assert max(len(document.text) for document in found) <= 10
+    assert ledger.stage("read").total("split") == 1
+
+
+def test_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def load(*names: object, **options: object) -> list[dict[str, str]]:
+        asked.append((names, options))
+        return [{"text": "from the hub"}]
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load))
+    assert read(["hf://owner/name:part"]) == [("owner/name:0", "from the hub")]
+    assert asked == [(("owner/name", "part"), {"split": "train", "streaming": True})]
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UnmaskError, match=r"pip install \"unmask\[hub\]\""):
+        read(["hf://owner/name"])

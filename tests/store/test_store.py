@@ -1,0 +1,247 @@
+"""A corpus folder: what goes in comes out, whatever the number of processes, and damage is found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unmask.corpus import Document
+from unmask.errors import UnmaskError
+from unmask.store import Store, build, gather, shards
+from unmask.store.encode import encode_documents
+from unmask.tokens import Tokenizer, train_tokenizer
+
+WORDS = "the cat dog sat on a mat while seven birds sang loudly in old trees near our house today".split()
+
+
+def story(number: int) -> str:
+    rng = np.random.default_rng(number)
+    lines = []
+    for _ in range(3):
+        sentences = [" ".join(rng.choice(WORDS, 6)).capitalize() + "." for _ in range(2)]
+        lines.append(" ".join(sentences))
+    return "\n".join(lines)
+
+
+STORIES = [Document(story(number), f"story {number}", "memory") for number in range(60)]
+CHINESE = "我爱北京天安门。他说：“走吧！”我们走了。\n今天的天气很好。"
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer([document.text for document in STORIES] + [CHINESE] * 20, "wordpiece", 256)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> Path:
+    out = tmp_path_factory.mktemp("corpus") / "out"
+    build.build(documents=STORIES, out=out, tokenizer=tokenizer, heldout=0.1, processes=1)
+    return out
+
+
+def test_documents_come_back(folder: Path, tokenizer: Tokenizer) -> None:
+    train, heldout = Store(folder), Store(folder, part="heldout")
+    assert (train.documents, heldout.documents) == (54, 6)
+    known = {document.id: document.text for document in STORIES}
+    found = {}
+    for store in (train, heldout):
+        assert store.tokens == store.lengths.sum()
+        for i in range(store.documents):
+            stored = store.document(i)
+            assert stored.tokens.dtype == np.uint16
+            assert len(stored.tokens) == len(stored.word_starts) == stored.sentence_ends[-1] == store.lengths[i]
+            text = known[store.id(i)]
+            expected = [tokenizer.encode(line) for line in text.split("\n")]
+            assert stored.tokens.tolist() == np.concatenate([e.ids for e in expected]).tolist()
+            assert stored.word_starts.tolist() == np.concatenate([e.word_starts for e in expected]).tolist()
+            assert len(stored.sentence_ends) == 6
+            assert (tokenizer.id(".") == stored.tokens[stored.sentence_ends - 1]).all()
+            found[store.id(i)] = text
+    assert found == known
+    with pytest.raises(IndexError):
+        train.document(54)
+
+
+def test_views_not_copies(folder: Path) -> None:
+    stored = Store(folder).document(5)
+    assert not stored.tokens.flags.owndata
+    assert not stored.tokens.flags.writeable
+    assert not stored.sentence_ends.flags.owndata
+
+
+def test_counts(folder: Path) -> None:
+    store = Store(folder)
+    counted = np.bincount(
+        np.concatenate([store.document(i).tokens for i in range(store.documents)]),
+        minlength=store.tokenizer.vocab.size,
+    )
+    assert (store.unigram == counted).all()
+    shares = counted[counted > 0] / counted.sum()
+    assert store.unigram_entropy == pytest.approx(-(shares * np.log(shares)).sum())
+    store.verify()
+    ledger = json.loads((folder / "ledger.json").read_text())
+    last = ledger["stages"][-1]
+    assert last["in"] == 60
+    assert {reason: told["count"] for reason, told in last["kept"].items()} == {"for training": 54, "held out": 6}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+def test_processes_do_not_change_a_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gather, "BATCH_BYTES", 1500)
+    monkeypatch.setattr(gather, "FILE_BYTES", 4000)
+    text = tmp_path / "in.txt"
+    text.write_text("\n\n".join([document.text for document in STORIES] + [CHINESE]), encoding="utf-8")
+    one = build.build([text], tmp_path / "one", vocab_size=256, processes=1)
+    build.build([text], tmp_path / "two", vocab_size=256, processes=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert len(one.manifest["shards"]["train"]) > 2
+    assert one.documents == 60
+
+
+def test_a_stopped_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gather, "BATCH_BYTES", 1500)
+    monkeypatch.setattr(gather, "FILE_BYTES", 4000)
+    text = tmp_path / "in.txt"
+    text.write_text("\n\n".join(document.text for document in STORIES))
+    whole = build.build([text], tmp_path / "whole", vocab_size=256, processes=1)
+    wrote: list[str] = []
+    write = shards.write_shard
+
+    def failing(file: Path, *rest: object) -> object:
+        if len(wrote) == 3:
+            raise KeyboardInterrupt
+        wrote.append(file.name)
+        return write(file, *rest)  # type: ignore[arg-type]
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(shards, "write_shard", failing)
+    with pytest.raises(KeyboardInterrupt):
+        build.build([text], out, vocab_size=256, processes=1)
+    with pytest.raises(UnmaskError, match="unfinished corpus"):
+        Store(out)
+    with pytest.raises(UnmaskError, match="other settings .vocab_size 256 there, 320 now"):
+        build.build([text], out, vocab_size=320, processes=1)
+    again: list[str] = []
+    monkeypatch.setattr(shards, "write_shard", lambda file, *rest: (again.append(file.name), write(file, *rest))[1])
+    build.build([text], out, vocab_size=256, processes=1)
+    assert "train-00000.arrow" not in again and "train-00000.arrow" in wrote
+    assert contents(out) == contents(tmp_path / "whole")
+    again.clear()
+    assert build.build([text], out, vocab_size=256).fingerprint == whole.fingerprint
+    assert not again
+    text.write_text("something else")
+    with pytest.raises(UnmaskError, match="other settings .inputs"):
+        build.build([text], out, vocab_size=256)
+
+
+def test_documents_from_memory_are_compared_by_their_text(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    first = build.build(documents=STORIES, out=tmp_path / "out", tokenizer=tokenizer)
+    again = build.build(documents=iter(STORIES), out=tmp_path / "out", tokenizer=tokenizer)
+    assert first.fingerprint == again.fingerprint
+    with pytest.raises(UnmaskError, match="corpus of another text"):
+        build.build(documents=STORIES[:50], out=tmp_path / "out", tokenizer=tokenizer)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.doc").write_text("years of work")
+    with pytest.raises(UnmaskError, match="is not a corpus"):
+        build.build(documents=STORIES, out=tmp_path / "mine", tokenizer=tokenizer)
+
+
+def test_what_is_taken_out(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    secret = "Seven birds sang loudly in our old house."
+    long_line = "On a mat the cat sat while the dog sat near the trees in our house today. " * 2
+    texts = [
+        "The cat sat.\n" + secret + "\nThe dog sat.", "The cat sat.\n" + secret + "\nThe dog sat.",
+        "A dog.\n" + long_line, "A mat.\n" + long_line, "A\x07 bird.", "\x07", "  ",
+    ]  # fmt: skip
+    rows = tmp_path / "in.jsonl"
+    rows.write_text("".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts)))
+    tests = tmp_path / "tests.txt"
+    tests.write_text("seven birds   sang LOUDLY in our old house.\n")
+    said: list[str] = []
+    store = build.build([rows], tmp_path / "out", tokenizer=tokenizer, exclude=[tests], heldout=0, say=said.append)
+    assert [store.text(i) for i in range(store.documents)] == [
+        "The cat sat. The dog sat.", "A dog. " + long_line.strip(), "A mat.", "A bird."
+    ]  # fmt: skip
+    assert said[0] == '1 source (.jsonl), column "text"' or said[0].startswith("understood: 1 source (.jsonl)")
+    stages = {s["name"]: s for s in json.loads((tmp_path / "out" / "ledger.json").read_text())["stages"]}
+    assert stages["read"]["dropped"]["no text"]["samples"] == ["6"]
+    assert stages["clean characters"]["dropped"]["control character U+0007"]["count"] == 2
+    assert stages["whole duplicates"]["dropped"]["exact duplicate"] == {"count": 1, "samples": ["1"]}
+    assert stages["lines"]["dropped"]["holds an excluded text"] == {"count": 1, "samples": [secret]}
+    assert stages["lines"]["dropped"]["repeated line"]["count"] == 1
+    for stage in stages.values():
+        parts = (told["count"] for outcome in ("kept", "split", "cut", "dropped") for told in stage[outcome].values())
+        assert stage["in"] == sum(parts)
+
+
+@pytest.mark.parametrize("damage", ["size", "bytes", "missing", "counts", "tokenizer", "manifest"])
+def test_damage_is_found(folder: Path, tmp_path: Path, damage: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    shard, manifest = copy / "train-00000.arrow", copy / "manifest.json"
+    if damage == "size":
+        shard.write_bytes(shard.read_bytes() + b"\0")
+    elif damage == "bytes":
+        data = bytearray(shard.read_bytes())
+        data[len(data) // 3] ^= 1
+        shard.write_bytes(bytes(data))
+    elif damage == "missing":
+        shard.unlink()
+    elif damage == "counts":
+        data = json.loads(manifest.read_text())
+        data["parts"]["train"]["tokens"] += 1
+        manifest.write_text(json.dumps(data))
+    elif damage == "tokenizer":
+        train_tokenizer(["other text altogether"], "characters", 64).save(copy / "tokenizer")
+    else:
+        manifest.write_text("{")
+    with pytest.raises(UnmaskError):
+        Store(copy).verify()
+
+
+def test_part_and_folder_errors(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnmaskError, match='Did you mean "heldout"'):
+        Store(folder, part="held-out")
+    with pytest.raises(UnmaskError, match="not a corpus folder"):
+        Store(tmp_path)
+
+
+def test_chinese_sentences_and_words(tokenizer: Tokenizer) -> None:
+    done = encode_documents(["a", "b"], [CHINESE, "The cat sat. The dog sat."], tokenizer, "zh")
+    pieces = [tokenizer.token(i) for i in done.tokens]
+    first = pieces[: done.lengths[0]]
+    ends = done.sentence_ends[: done.sentences[0]]
+    assert ["".join(first[a:b]) for a, b in zip([0, *ends], ends, strict=False)] == [
+        "我爱北京天安门。", "他说：“走吧！”", "我们走了。", "今天的天气很好。"
+    ]  # fmt: skip
+    assert done.sentences.tolist() == [4, 2]
+    words = np.flatnonzero(done.word_starts[:8]).tolist()
+    assert words == [0, 1, 2, 4, 7]  # 我 爱 北京 天安门 。
+
+
+@settings(max_examples=60)
+@given(st.lists(st.text("ab .!\n。我们\u0301?\t天", min_size=1, max_size=40), min_size=1, max_size=5))
+def test_sentences_and_documents_tile_the_tokens(texts: list[str]) -> None:
+    for kind in ("wordpiece", "bpe"):
+        tokenizer = _held.setdefault(kind, train_tokenizer([CHINESE, "a b ab. abba! baab"], kind, 512))
+        done = encode_documents([str(i) for i in range(len(texts))], texts, tokenizer, "zh")
+        assert done.lengths.sum() == len(done.tokens) == len(done.word_starts)
+        assert done.sentences.sum() == len(done.sentence_ends)
+        place = 0
+        for length, count in zip(done.lengths, done.sentences, strict=True):
+            ends = done.sentence_ends[place : place + count]
+            assert (np.diff(ends, prepend=0) > 0).all()
+            assert (ends[-1] if count else 0) == length
+            place += count
+
+
+_held: dict[str, Tokenizer] = {}
