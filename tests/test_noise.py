@@ -156,7 +156,13 @@ def test_each_token_by_its_coin_worked() -> None:
 
 def test_a_span_does_not_jump_a_special_token() -> None:
     words = words_of(flags(10, 0, 4, 9, value=False), flags(10))  # [CLS] a b c [SEP] d e f g [SEP]
-    assert take_spans([(10, 1), (10, 3)], words, 5).tolist() == [2, 3, 5, 6, 7]
+    assert take_spans([(10, 1), (1, 6)], words, 5).tolist() == [2, 3, 8]
+
+
+def test_an_ngram_over_a_chosen_word_is_skipped_whole() -> None:
+    words = words_of(np.zeros(9, dtype=bool), np.ones(9, dtype=bool))
+    rng: Any = Script([5, 4, 0], [0.5, 0.6, 0.5])  # word 5 alone, words 4 and 5, word 0 alone
+    assert choose_ngrams(words, 4, 3, rng).tolist() == [0, 5]
 
 
 def test_a_word_ends_at_a_special_token() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from unmask.batch import collate
 from unmask.recipes.albert import Albert
 from unmask.recipes.bert import Bert
 from unmask.recipes.modern import Modern
@@ -81,3 +82,14 @@ def test_families_differ_where_they_should() -> None:
 def test_settings_need_no_torch() -> None:
     code = "import sys, unmask.recipes; print(unmask.recipes.table()); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_a_row_without_a_target_costs_nothing() -> None:
+    vocab = Vocab(60, "wordpiece", 0, 1, 2, 3, 4, np.arange(60) < 5, np.ones(60, bool))
+    rng: Any = Script([0, 1, 2, 3], [0.1], [])
+    recipe = Roberta()
+    example = recipe.example(row_of([2, 10, 11, 3], (2, 3)), vocab, rng)
+    assert len(example["positions"]) == 0
+    model = recipe.network(recipe.shape("tiny", vocab, 32), vocab)
+    parts = recipe.loss(model, collate([example]))
+    assert float(parts["mlm"].detach()) == 0 and int(parts["mlm_correct"]) == 0

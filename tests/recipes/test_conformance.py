@@ -190,6 +190,18 @@ def test_shares_of_the_chosen(name: str) -> None:
         )
 
 
+@pytest.mark.parametrize("name", ["bert span none", "modern span"])
+def test_a_span_has_one_fate(name: str) -> None:
+    recipe = replace(CASES[name], swap=0.0)
+    runs = 0
+    for example in examples(recipe, 100):
+        masked = example["ids"][example["positions"]] == VOCAB.mask
+        for run in np.split(masked, np.flatnonzero(np.diff(example["positions"]) > 1) + 1):
+            assert run.all() or not run.any()
+            runs += 0 < len(run) - 1
+    assert runs > 100
+
+
 @every
 def test_micro_batches_are_one_batch(name: str) -> None:
     recipe = CASES[name]
