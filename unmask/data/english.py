@@ -181,17 +181,22 @@ def write_tasks(folder: Path, seed: int, rows: Mapping[str, Rows] = ROWS) -> lis
     pools = _pools(len(texts), seed)
     pooled = {i for pool in pools.values() for i in pool}
     seen = [text for i, text in enumerate(texts) if i not in pooled] + [texts[i] for i in pools["train"]]
-    bank = {part: _trees(part, seed) for part in writing.PARTS}
+    # Only what is asked for is made; each set is drawn by itself, so the others do not change its rows.
+    bank = {
+        part: _trees(part, seed) if {"blank", "genre", "tag"} & set(rows) else [] for part in writing.PARTS
+    }
     seen += [tree.text for tree in bank["train"]]
     pairs: dict[str, list[tuple[str, str, int]]] = {}
     asked: dict[str, list[Asked]] = {}
     for part in writing.PARTS:
         pairs[part], asked[part] = [], []
-        for i in pools[part]:
+        for i in pools[part] if {"pair", "answer"} & set(rows) else []:
             article = split(texts[i])
             pairs[part] += _neighbours(article, i, PAIRS_AN_ARTICLE[part])
             rng = generator(seed, "english questions", i)
             flat = [sentence for paragraph in article for sentence in paragraph]
+            if "answer" not in rows:
+                continue
             usable = making.question_rows(flat, " ", PASSAGE, lambda s: _whole(s.text, *QUESTION), rng)
             asked[part] += usable[: QUESTIONS_AN_ARTICLE[part]]
     tree_texts = writing.texts_of(bank, _tree_texts)
