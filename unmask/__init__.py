@@ -14,13 +14,21 @@ __version__ = "0.1.0"
 
 # Public name → the module that defines it. No name may be that of a submodule, whose import would hide it.
 _HOME = {
+    "Albert": "unmask.recipes.albert",
+    "Answer": "unmask.tasks.answer",
+    "Bert": "unmask.recipes.bert",
+    "Classify": "unmask.tasks.classify",
     "Document": "unmask.corpus",
     "FineTuning": "unmask.jobs.tuned",
     "Ledger": "unmask.corpus.ledger",
+    "Modern": "unmask.recipes.modern",
+    "Pair": "unmask.tasks.pair",
     "RECIPES": "unmask.recipes",
+    "Roberta": "unmask.recipes.roberta",
     "Shape": "unmask.models",
     "Store": "unmask.store",
     "TASKS": "unmask.tasks",
+    "Tag": "unmask.tasks.tag",
     "Tokenizer": "unmask.tokens",
     "Training": "unmask.train",
     "UnmaskError": "unmask.errors",

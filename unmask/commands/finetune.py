@@ -35,7 +35,7 @@ def make(words: Sequence[str]) -> App:
         lines = (task.__doc__ or name).strip().splitlines()
         example = f"unmask finetune {name} --model runs/bert --train {TRAIN[name]} --out runs/{name}"
         text = f"{lines[0]}\n\nExample: {example}"
-        app.command(expand(_verb(name), given), name=name, help=text)
+        app.command(expand(_verb(name), given, past), name=name, help=text)
     return app
 
 

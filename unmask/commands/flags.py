@@ -15,9 +15,10 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from cyclopts import Group, Parameter
 
-from unmask.settings import seconds, show_seconds
+from unmask.settings import from_json, seconds, show_seconds
 
 DURATIONS = frozenset({"budget", "checkpoint_every"})  # fields in seconds that are written as 5m, 8h
+OWN = frozenset({"out", "like", "source", "replay"})  # what a run does not take over from another
 EITHER = ("steps", "budget")  # whoever gives one of these does not want the other from an older run
 
 
@@ -41,10 +42,23 @@ def duration(kind: Any, tokens: Sequence[Any]) -> float:
     return seconds(tokens[0].value)
 
 
-def expand(command: Callable[..., Any], given: Mapping[str, Fields]) -> Callable[..., Any]:
-    """The command with each parameter that ``given`` names replaced by the fields of its dataclass."""
+def expand(
+    command: Callable[..., Any], given: Mapping[str, Fields], past: Mapping[str, Any] | None = None
+) -> Callable[..., Any]:
+    """The command with each parameter that ``given`` names replaced by the fields of its dataclass.
+
+    ``past`` gives other defaults to the command's own parameters: another run's settings.
+    """
     signature = inspect.signature(command, eval_str=True)
-    own = [parameter for name, parameter in signature.parameters.items() if name not in given]
+    old = {name: value for name, value in (past or {}).items() if name not in OWN and value is not None}
+    own = [
+        parameter.replace(default=from_json(parameter.annotation, old[name], f"the past run's {name}"))
+        if name in old
+        else parameter
+        for name, parameter in signature.parameters.items()
+        if name not in given
+    ]
+    changed = {parameter.name: parameter.default for parameter in own if parameter.name in old}
     made = [flag for fields in given.values() for flag in flags(fields)]
     parameters = sorted([*own, *made], key=lambda parameter: parameter.kind)
     names = [parameter.name for parameter in parameters]
@@ -53,7 +67,7 @@ def expand(command: Callable[..., Any], given: Mapping[str, Fields]) -> Callable
     @wraps(command)
     def call(*arguments: Any, **options: Any) -> Any:
         bound = inspect.Signature(parameters).bind(*arguments, **options).arguments
-        values = {name: value for name, value in bound.items() if name in signature.parameters}
+        values = {**changed, **{name: value for name, value in bound.items() if name in signature.parameters}}
         for name, fields in given.items():
             values[name] = collect(fields, bound)
         alone = [name for name, own in signature.parameters.items() if own.kind is own.POSITIONAL_ONLY]

@@ -18,19 +18,24 @@ class Like:
     folder: Path
 
     def settings(self, verb: str, kind: str) -> dict[str, Any]:
-        """Its resolved settings by name if it is a run of ``verb`` and of ``kind`` (a recipe or a task), else {}."""
+        """Its resolved settings by name if it is a run of ``verb`` and of ``kind`` (a recipe or a task), else {}.
+
+        Groups of settings (the recipe's, the training's) are laid out flat, as options are.
+        """
         about = self._about()
-        settings = about["settings"]
-        fits = about.get("verb") == verb and kind in (settings.get("recipe"), settings.get("task"))
-        return dict(settings) if fits else {}
+        if about.get("verb") != verb or kind != _kind(about):
+            return {}
+        flat: dict[str, Any] = {}
+        for name, value in about["settings"].items():
+            flat.update(value if isinstance(value, dict) else {name: value})
+        return flat
 
     def check(self, verb: str, kind: str) -> None:
         """Raises UnmaskError if the run is of another kind than the one that is asked for."""
         if not self.settings(verb, kind):
             about = self._about()
-            was = about["settings"].get("recipe") or about["settings"].get("task")
             raise UnmaskError(
-                f"--like {self.folder}: that run is of `{about.get('verb')} {was}`, this command is "
+                f"--like {self.folder}: that run is of `{about.get('verb')} {_kind(about)}`, this command is "
                 f"`{verb} {kind}` — its settings do not fit — name a run of the same kind"
             )
 
@@ -45,6 +50,12 @@ class Like:
         if not isinstance(about, dict) or not isinstance(about.get("settings"), dict):
             raise UnmaskError(f"--like {self.folder}: {path} holds no settings — it is not a run of unmask")
         return about
+
+
+def _kind(about: dict[str, Any]) -> str:
+    """The name of a run's recipe or task."""
+    found = about["settings"].get("recipe") or about["settings"].get("task") or ""
+    return str(found.get("name", "") if isinstance(found, dict) else found)
 
 
 def find(words: Sequence[str], name: str) -> str | None:

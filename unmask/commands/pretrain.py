@@ -42,12 +42,12 @@ def make(words: Sequence[str]) -> App:
         text = (
             f"{lines[0]}\n\nExample: unmask pretrain {name} corpus --out runs/{name} --size mini --budget 30m"
         )
-        app.command(expand(_verb(name, past), given), name=name, help=text)
+        app.command(expand(_verb(name), given, past), name=name, help=text)
     return app
 
 
-def _verb(name: str, past: dict[str, Any]) -> Any:
-    """The command of one recipe; its own defaults are the recipe's name and what the past run had."""
+def _verb(name: str) -> Any:
+    """The command of one recipe."""
     where = Path(f"runs/{name}")
 
     def pretrain(
@@ -82,8 +82,4 @@ def _verb(name: str, past: dict[str, Any]) -> Any:
             )
             watch.say(f"{run.folder} is finished; try: unmask fill {run.folder}")
 
-    if past:
-        changed = pretrain.__kwdefaults__ or {}
-        pretrain.__kwdefaults__ = {**changed, "size": past.get("size", SIZE)}
-        pretrain.__defaults__ = (Path(past["corpus"]),) if past.get("corpus") else None
     return pretrain
