@@ -30,7 +30,12 @@ def about(verb: str, name: str, **more: Any) -> dict[str, Any]:
     return {
         "verb": verb,
         "name": name,
-        "settings": {"recipe": "bert", "size": "tiny", "training": {"learning_rate": 0.003, "batch": 16}, "label": HOSTILE},
+        "settings": {
+            "recipe": "bert",
+            "size": "tiny",
+            "training": {"learning_rate": 0.003, "batch": 16},
+            "label": HOSTILE,
+        },
         "call": f'unmask.{verb}("corpus", name="{name}")',
         "command": f"unmask {verb} --name {name}",
         "versions": {"unmask": "0.1", "python": "3.11.2", "torch": "2.13.0"},
@@ -47,8 +52,18 @@ def pretrain(folder: Path, name: str = "body", steps: int = 1200, seed: int = 0,
     for step in range(1, steps + 1):
         mlm = 3.2 + 5.6 * math.exp(-step / 260) + rng.normal(0, 0.12)
         line = {"step": step, "seconds": step * 300 / steps, "tokens": step * 2048}
-        line |= {"loss": mlm + 0.6, "terms": {"mlm": mlm, "next": 0.69 - 0.1 * step / steps + rng.normal(0, 0.02)}}
-        lines.append(line | {"accuracy": 0.42 * (1 - math.exp(-step / 300)), "learning_rate": 0.003, "tokens_per_second": 8500})
+        line |= {
+            "loss": mlm + 0.6,
+            "terms": {"mlm": mlm, "next": 0.69 - 0.1 * step / steps + rng.normal(0, 0.02)},
+        }
+        lines.append(
+            line
+            | {
+                "accuracy": 0.42 * (1 - math.exp(-step / 300)),
+                "learning_rate": 0.003,
+                "tokens_per_second": 8500,
+            }
+        )
         if step % 100 == 0:
             held = {"mlm": 3.25 + 5.6 * math.exp(-step / 260), "accuracy": 0.4 * (1 - math.exp(-step / 300))}
             lines.append({key: line[key] for key in ("step", "seconds", "tokens")} | {"heldout": held})
@@ -60,14 +75,19 @@ def pretrain(folder: Path, name: str = "body", steps: int = 1200, seed: int = 0,
     fills = [
         {
             "text": "The capital of France is [MASK].",
-            "before": [{"token": token, "probability": 0.0002} for token in ("##ing", "of", "1912", "ы", "king")],
+            "before": [
+                {"token": token, "probability": 0.0002} for token in ("##ing", "of", "1912", "ы", "king")
+            ],
             "after": [{"token": token, "probability": p} for token, p in believed],
             "truth": "Paris",
         },
         {
             "text": "今天天气很[MASK]。",
             "before": [{"token": token, "probability": 0.0003} for token in "的一是在人"],
-            "after": [{"token": token, "probability": p} for token, p in zip("好冷热大美", (0.52, 0.2, 0.1, 0.04, 0.01), strict=True)],
+            "after": [
+                {"token": token, "probability": p}
+                for token, p in zip("好冷热大美", (0.52, 0.2, 0.1, 0.04, 0.01), strict=True)
+            ],
             "truth": None,
         },
     ]
@@ -84,15 +104,33 @@ def finetune(
 ) -> Path:
     word, shape, metric, majority, scratch, pretrained = task
     scores = scratch if start == "scratch" else pretrained
-    summary = {"median": sorted(scores)[len(scores) // 2], "low": min(scores), "high": max(scores), "seeds": scores}
+    summary = {
+        "median": sorted(scores)[len(scores) // 2],
+        "low": min(scores),
+        "high": max(scores),
+        "seeds": scores,
+    }
     lines: list[dict[str, Any]] = []
     for seed, reached in enumerate(scores):
         rng = np.random.default_rng(seed)
         for step in range(1, 121):
             fall = math.exp(-step / (25 if start == "pretrained" else 60))
-            lines.append({"seed": seed, "step": step, "seconds": step / 6, "loss": 0.4 + 2 * fall + rng.normal(0, 0.08)})
+            lines.append(
+                {
+                    "seed": seed,
+                    "step": step,
+                    "seconds": step / 6,
+                    "loss": 0.4 + 2 * fall + rng.normal(0, 0.08),
+                }
+            )
             if step % 20 == 0:
-                lines.append({"seed": seed, "step": step, "dev": {"loss": 0.5 + 2 * fall, metric: reached * (1 - fall)}})
+                lines.append(
+                    {
+                        "seed": seed,
+                        "step": step,
+                        "dev": {"loss": 0.5 + 2 * fall, metric: reached * (1 - fall)},
+                    }
+                )
     write(folder / "run.json", about("finetune", name or f"{word}-{start}"))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     evaluation = {
@@ -133,7 +171,15 @@ def quickstart(folder: Path) -> Path:
         for start, held in zip(("scratch", "pretrained"), scores, strict=True):
             finetune(folder / "tasks" / word / start, start, task)
             starts[start] = {"median": sorted(held)[1], "low": min(held), "high": max(held), "seeds": held}
-        tasks.append({"task": word, "metric": metric, "rows": {"train": 500, "test": 1000}, "majority": majority, **starts})
+        tasks.append(
+            {
+                "task": word,
+                "metric": metric,
+                "rows": {"train": 500, "test": 1000},
+                "majority": majority,
+                **starts,
+            }
+        )
     write(folder / "results.json", {"tasks": tasks})
     return folder
 
@@ -145,7 +191,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     kinds: dict[str, Callable[[], Path]] = {
         "quickstart": lambda: quickstart(root / "quickstart"),
         "pretrain": lambda: pretrain(root / "pretrain", "bert"),
-        "second": lambda: pretrain(root / "second", HOSTILE, steps=300, seed=1, lines={"uniform": 8.5, "unigram": 6.1}),
+        "second": lambda: pretrain(
+            root / "second", HOSTILE, steps=300, seed=1, lines={"uniform": 8.5, "unigram": 6.1}
+        ),
         "scratch": lambda: finetune(root / "scratch", "scratch"),
         "finetune": lambda: finetune(root / "finetune", "pretrained"),
     }

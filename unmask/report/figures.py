@@ -20,7 +20,9 @@ Spec = dict[str, Any]
 POINTS = 400  # of a curve, at most
 STARTS = ("scratch", "pretrained")
 WORDS = {"scratch": "from scratch", "pretrained": "pre-trained"}
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Noto Sans CJK SC', 'PingFang SC', sans-serif"
+FONT = (
+    "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Noto Sans CJK SC', 'PingFang SC', sans-serif"
+)
 _START_COLOURS = alt.Scale(domain=list(STARTS), range=["var(--scratch)", "var(--pretrained)"])
 _START_SHAPES = alt.Scale(domain=list(STARTS), range=["diamond", "circle"])
 
@@ -48,32 +50,54 @@ def ranges(rows: Sequence[Row]) -> Spec | None:
         name = short(f"{row.task} · {row.metric}", 44)
         for start, score in zip(STARTS, (row.scratch, row.pretrained), strict=True):
             if score:
-                words = f"{score.median:.{row.digits}f} [{score.low:.{row.digits}f}–{score.high:.{row.digits}f}]"
+                words = (
+                    f"{score.median:.{row.digits}f} [{score.low:.{row.digits}f}–{score.high:.{row.digits}f}]"
+                )
                 values.append(
                     {"task": name, "start": start, "Start": WORDS[start], "Median [range]": words}
-                    | {"low": score.low, "high": score.high, "median": score.median, "seeds": list(score.seeds)}
+                    | {
+                        "low": score.low,
+                        "high": score.high,
+                        "median": score.median,
+                        "seeds": list(score.seeds),
+                    }
                 )
         if row.majority is not None:
             majorities.append({"task": name, "majority": row.majority})
     if not values:
         return None
-    names = list(dict.fromkeys(value["task"] for value in values))
+    names = list(dict.fromkeys(str(value["task"]) for value in values))
     y = alt.Y("task:N", sort=names, title=None, axis=alt.Axis(labelLimit=230, labelPadding=10, ticks=False))
     side = alt.YOffset("start:N", scale=alt.Scale(domain=list(STARTS), paddingOuter=0.9))
-    x = alt.X("median:Q", title=None, scale=alt.Scale(zero=False, nice=True, padding=14))
+    x = alt.X("median:Q", title=None, axis=alt.Axis(tickCount=8), scale=alt.Scale(zero=False, padding=14))
     colour = alt.Color("start:N", scale=_START_COLOURS, legend=None)
-    base = alt.Chart(alt.Data(values=values)).encode(y=y, yOffset=side)
-    told = [alt.Tooltip("task:N", title="Task"), alt.Tooltip("Start:N"), alt.Tooltip("Median \\[range\\]:N", title="Median [range]")]
+    base = alt.Chart(_data(values)).encode(y=y, yOffset=side)
+    told = [
+        alt.Tooltip("task:N", title="Task"),
+        alt.Tooltip("Start:N"),
+        alt.Tooltip("Median \\[range\\]:N", title="Median [range]"),
+    ]
     layers: list[Any] = [
-        base.mark_rule(strokeWidth=2.5, strokeCap="round", opacity=0.55).encode(x=alt.X("low:Q", title=None), x2="high:Q", color=colour),
-        base.transform_flatten(["seeds"]).mark_point(filled=True, size=20, opacity=0.55).encode(x=alt.X("seeds:Q", title=None), color=colour),
+        base.mark_rule(strokeWidth=2.5, strokeCap="round", opacity=0.55).encode(
+            x=alt.X("low:Q", title=None), x2="high:Q", color=colour
+        ),
+        base.transform_flatten(["seeds"])
+        .mark_point(filled=True, size=20, opacity=0.55)
+        .encode(x=alt.X("seeds:Q", title=None), color=colour),
         base.mark_point(filled=True, size=110, opacity=1, stroke="var(--paper)", strokeWidth=1.5).encode(
             x=x, color=colour, shape=alt.Shape("start:N", scale=_START_SHAPES, legend=None), tooltip=told
         ),
     ]
     if majorities:
-        ticks = alt.Chart(alt.Data(values=majorities)).mark_tick(color="var(--soft)", thickness=2, size=30)
-        layers.insert(0, ticks.encode(x=alt.X("majority:Q", title=None), y=y, tooltip=[alt.Tooltip("majority:Q", title="Most frequent class")]))
+        ticks = alt.Chart(_data(majorities)).mark_tick(color="var(--soft)", thickness=2, size=30)
+        layers.insert(
+            0,
+            ticks.encode(
+                x=alt.X("majority:Q", title=None),
+                y=y,
+                tooltip=[alt.Tooltip("majority:Q", title="Most frequent class")],
+            ),
+        )
     return _finish(alt.layer(*layers), "Scores of every task under both starts", height=58 * len(names) + 12)
 
 
@@ -82,10 +106,16 @@ def loss(bodies: Sequence[Run], against: str, term: str = "mlm") -> Spec | None:
     return _curves(
         bodies,
         against,
-        lambda line: _number((line.get("terms") or {}).get(term), line.get("loss") if term == "mlm" else None),
+        lambda line: _number(
+            (line.get("terms") or {}).get(term), line.get("loss") if term == "mlm" else None
+        ),
         lambda line: _number(line.get(term), line.get("loss") if term == "mlm" else None),
         "loss in nats",
-        guesses(bodies) if term == "mlm" else [(math.log(2), "coin toss: ln 2")] if term in ("next", "order") else [],
+        guesses(bodies)
+        if term == "mlm"
+        else [(math.log(2), "coin toss: ln 2")]
+        if term in ("next", "order")
+        else [],
         f"{term} loss against {against}",
     )
 
@@ -93,7 +123,9 @@ def loss(bodies: Sequence[Run], against: str, term: str = "mlm") -> Spec | None:
 def accuracy(bodies: Sequence[Run], against: str = "tokens") -> Spec | None:
     """Share of masked tokens named right."""
     held: Callable[[Json], float | None] = lambda line: _number(line.get("accuracy"))  # noqa: E731
-    return _curves(bodies, against, held, held, "masked tokens named right", [], "Masked accuracy", share=True)
+    return _curves(
+        bodies, against, held, held, "masked tokens named right", [], "Masked accuracy", share=True
+    )
 
 
 def guesses(bodies: Sequence[Run]) -> list[tuple[float, str]]:
@@ -128,31 +160,48 @@ def _curves(
         for kind, held, read in (("training", run.train, train), ("held-out", run.heldout, heldout)):
             pairs = [(_number(line.get(against)), read(line)) for line in held]
             points = [{"x": _round(x / scale), "y": y} for x, y in pairs if x is not None and y is not None]
-            values += [{"x": p["x"], "y": _round(p["y"]), "run": run.name, "kind": kind} for p in thin(points)]
+            values += [
+                {"x": p["x"], "y": _round(p["y"]), "run": run.name, "kind": kind} for p in thin(points)
+            ]
     if not values:
         return None
     names = [run.name for run in bodies]
     colours = alt.Scale(domain=names, range=[f"var(--run{i % 6 + 1})" for i in range(len(names))])
-    x = alt.X("x:Q", title=unit, axis=alt.Axis(format="~s" if against == "tokens" else "", tickCount=5, grid=False))
-    y = alt.Y("y:Q", title=title, scale=alt.Scale(zero=share), axis=alt.Axis(format="%" if share else "", tickCount=6))
-    base = alt.Chart(alt.Data(values=values)).encode(x=x, y=y, color=alt.Color("run:N", scale=colours, legend=None))
-    told = [alt.Tooltip("run:N", title="Run"), alt.Tooltip("kind:N", title="Kind"), alt.Tooltip("x:Q", title=unit.capitalize(), format=",.4~r")]
+    x = alt.X(
+        "x:Q", title=unit, axis=alt.Axis(format="~s" if against == "tokens" else "", tickCount=5, grid=False)
+    )
+    y = alt.Y(
+        "y:Q",
+        title=title,
+        scale=alt.Scale(zero=share),
+        axis=alt.Axis(format="%" if share else "", tickCount=6),
+    )
+    base = alt.Chart(_data(values)).encode(x=x, y=y, color=alt.Color("run:N", scale=colours, legend=None))
+    told = [
+        alt.Tooltip("run:N", title="Run"),
+        alt.Tooltip("kind:N", title="Kind"),
+        alt.Tooltip("x:Q", title=unit.capitalize(), format=",.4~r"),
+    ]
     told.append(alt.Tooltip("y:Q", title=title.capitalize(), format=".1%" if share else ".3f"))
     kinds = {value["kind"] for value in values}
     layers: list[Any] = []
     if "training" in kinds:
-        layers.append(base.transform_filter("datum.kind == 'training'").mark_line(strokeWidth=1.2, opacity=0.45))
+        layers.append(
+            base.transform_filter("datum.kind == 'training'").mark_line(strokeWidth=1.2, opacity=0.45)
+        )
     if "held-out" in kinds:
         dots = alt.OverlayMarkDef(size=34, filled=True)
-        layers.append(base.transform_filter("datum.kind == 'held-out'").mark_line(strokeWidth=2.2, point=dots))
+        layers.append(
+            base.transform_filter("datum.kind == 'held-out'").mark_line(strokeWidth=2.2, point=dots)
+        )
     layers.append(_hover(base, told))
     if lines:
-        data = alt.Data(values=[{"y": value, "words": words} for value, words in lines])
+        data = _data([{"y": value, "words": words} for value, words in lines])
         layers.insert(0, alt.Chart(data).mark_rule(strokeDash=[5, 4], color="var(--soft)").encode(y="y:Q"))
         layers.append(
-            alt.Chart(data).mark_text(align="right", dy=-7, color="var(--soft)", fontSize=11.5).encode(
-                x=alt.value("width"), y="y:Q", text="words:N"
-            )
+            alt.Chart(data)
+            .mark_text(align="right", dy=-7, color="var(--soft)", fontSize=11.5)
+            .encode(x=alt.value("width"), y="y:Q", text="words:N")
         )
     return _finish(alt.layer(*layers), description, height=260)
 
@@ -167,16 +216,29 @@ def learning(runs: Sequence[Run], what: str) -> Spec | None:
         held = run.train if what == "loss" else run.heldout
         seeds: dict[int, list[Json]] = {}
         for line in held:
-            if (y := _number(line.get(what.removeprefix("dev ")))) is not None:
-                seeds.setdefault(line.get("seed") or 0, []).append({"step": line["step"], "y": y})
+            if (value := _number(line.get(what.removeprefix("dev ")))) is not None:
+                seeds.setdefault(line.get("seed") or 0, []).append({"step": line["step"], "y": value})
         common: dict[float, list[float]] = {}
         for seed, points in seeds.items():
             for point in thin(points, 120):
-                faint.append({"step": point["step"], "y": _round(point["y"]), "start": run.start, "curve": f"{run.name}/{run.start}/{seed}"})
+                faint.append(
+                    {
+                        "step": point["step"],
+                        "y": _round(point["y"]),
+                        "start": run.start,
+                        "curve": f"{run.name}/{run.start}/{seed}",
+                    }
+                )
                 common.setdefault(point["step"], []).append(point["y"])
         full = [(step, ys) for step, ys in sorted(common.items()) if len(ys) == len(seeds)]
         middle += [
-            {"step": step, "y": _round(median(ys)), "start": run.start, "Start": WORDS.get(run.start, run.start), "curve": f"{run.name}/{run.start}"}
+            {
+                "step": step,
+                "y": _round(median(ys)),
+                "start": run.start,
+                "Start": WORDS.get(run.start, run.start),
+                "curve": f"{run.name}/{run.start}",
+            }
             for step, ys in full
         ]
     if not faint:
@@ -184,14 +246,22 @@ def learning(runs: Sequence[Run], what: str) -> Spec | None:
     colour = alt.Color("start:N", scale=_START_COLOURS, legend=None)
     x = alt.X("step:Q", title="step", axis=alt.Axis(tickCount=5, grid=False))
     y = alt.Y("y:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
-    seeds_drawn = alt.Chart(alt.Data(values=faint)).mark_line(strokeWidth=1, opacity=0.28).encode(x=x, y=y, color=colour, detail="curve:N")
-    told = [alt.Tooltip("Start:N"), alt.Tooltip("step:Q", title="Step", format=","), alt.Tooltip("y:Q", title=f"Median {what}", format=",.4~r")]
-    medians = alt.Chart(alt.Data(values=middle)).encode(x=x, y=y, color=colour, detail="curve:N")
+    seeds_drawn = (
+        alt.Chart(_data(faint))
+        .mark_line(strokeWidth=1, opacity=0.28)
+        .encode(x=x, y=y, color=colour, detail="curve:N")
+    )
+    told = [
+        alt.Tooltip("Start:N"),
+        alt.Tooltip("step:Q", title="Step", format=","),
+        alt.Tooltip("y:Q", title=f"Median {what}", format=",.4~r"),
+    ]
+    medians = alt.Chart(_data(middle)).encode(x=x, y=y, color=colour, detail="curve:N")
     layers = [seeds_drawn] + ([medians.mark_line(strokeWidth=2.4), _hover(medians, told)] if middle else [])
     return _finish(alt.layer(*layers), f"{what} while fine-tuning", height=190)
 
 
-def _hover(base: alt.Chart, told: list[alt.Tooltip]) -> alt.Chart:
+def _hover(base: Any, told: list[alt.Tooltip]) -> Any:
     """Points that show, with their numbers, when the pointer is near."""
     near = alt.selection_point(name="near", nearest=True, on="pointermove", clear="pointerout", empty=False)
     seen = alt.condition(near, alt.value(1), alt.value(0))
@@ -201,7 +271,9 @@ def _hover(base: alt.Chart, told: list[alt.Tooltip]) -> alt.Chart:
 def clock(bodies: Sequence[Run]) -> tuple[float, str]:
     """Seconds a unit, and the unit: what reads best for the longest run."""
     longest = max((line.get("seconds") or 0 for run in bodies for line in run.train + run.heldout), default=0)
-    return (3600.0, "hours") if longest > 3 * 3600 else (60.0, "minutes") if longest > 180 else (1.0, "seconds")
+    return (
+        (3600.0, "hours") if longest > 3 * 3600 else (60.0, "minutes") if longest > 180 else (1.0, "seconds")
+    )
 
 
 def _number(*values: Any) -> float | None:
@@ -213,7 +285,12 @@ def _round(x: float) -> float:
     return float(f"{x:.5g}")
 
 
-def _finish(chart: alt.LayerChart, description: str, height: int) -> Spec:
+def _data(values: list[Json]) -> alt.InlineData:
+    """Points that Altair writes once a chart, under a name, however many layers share them."""
+    return alt.InlineData(values=values)
+
+
+def _finish(chart: Any, description: str, height: int) -> Spec:
     axis = {
         "labelColor": "var(--soft)", "titleColor": "var(--soft)", "gridColor": "var(--hair)", "domain": False,
         "tickColor": "var(--hair)", "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal",

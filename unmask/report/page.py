@@ -32,9 +32,15 @@ from unmask.settings import show_seconds
 
 _HERE = Path(__file__).parent
 _SVG = "http://www.w3.org/2000/svg"
-_DRAWN = frozenset(["svg", "g", "path", "text", "tspan", "rect", "line", "circle", "defs", "clipPath", "title"])
-_KEPT = frozenset(["class", "role", "aria-label", "aria-roledescription", "aria-hidden", "id", "clip-path", "viewBox"])
-_KEPT_DRAWING = re.compile(r"^(fill|stroke|font|opacity|text|transform|width|height|x|y|d|r|cx|cy|[xy][12]|dx|dy)(-[a-z-]+)?$")
+_DRAWN = frozenset(
+    ["svg", "g", "path", "text", "tspan", "rect", "line", "circle", "defs", "clipPath", "title"]
+)
+_KEPT = frozenset(
+    ["class", "role", "aria-label", "aria-roledescription", "aria-hidden", "id", "clip-path", "viewBox"]
+)
+_KEPT_DRAWING = re.compile(
+    r"^(fill|stroke|font|opacity|text|transform|width|height|x|y|d|r|cx|cy|[xy][12]|dx|dy)(-[a-z-]+)?$"
+)
 
 
 @dataclass(frozen=True)
@@ -98,23 +104,31 @@ def html(material: Material) -> str:
     }
     data = json.dumps({name: one.spec for name, one in charts.items()}, ensure_ascii=False, allow_nan=False)
     data = data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    return _environment().get_template("page.html").render(
-        title=headline(rows) or _body_headline(material) or "Nothing to show yet",
-        rows=[(row, judge(row)) for row in rows],
-        figures=compared,
-        bodies=[_summary(run, i) for i, run in enumerate(material.bodies)],
-        runs=material.runs,
-        parts=[run for run in material.bodies + material.tasks if not any(run is one for one in material.runs)],
-        fills=material.fills,
-        ledger=material.ledger,
-        notes=material.notes + _unfinished(material.runs),
-        differing=_differing(material.runs),
-        others=_others(material),
-        data=Markup(data),
-        style=Markup(style),
-        script=Markup(script),
-        bundle=Markup(bundle) if charts else None,
-        policy=_policy([style], [bundle, script] if charts else []),
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=headline(rows) or _body_headline(material) or "Nothing to show yet",
+            rows=[(row, judge(row)) for row in rows],
+            figures=compared,
+            bodies=[_summary(run, i) for i, run in enumerate(material.bodies)],
+            runs=material.runs,
+            parts=[
+                run
+                for run in material.bodies + material.tasks
+                if not any(run is one for one in material.runs)
+            ],
+            fills=material.fills,
+            ledger=material.ledger,
+            notes=material.notes + _unfinished(material.runs),
+            differing=_differing(material.runs),
+            others=_others(material),
+            data=Markup(data),
+            style=Markup(style),
+            script=Markup(script),
+            bundle=Markup(bundle) if charts else None,
+            policy=_policy([style], [bundle, script] if charts else []),
+        )
     )
 
 
@@ -157,7 +171,9 @@ def _asset(name: str) -> str:
 
 def static_svg(spec: Spec, prefix: str, width: int = 680) -> Markup:
     """A specification drawn without a script, with nothing in it but shapes and text, and ids of its own."""
-    still = [layer for layer in spec["layer"] if "condition" not in layer["encoding"].get("opacity", {})]  # no pointer
+    still = [
+        layer for layer in spec["layer"] if "condition" not in layer["encoding"].get("opacity", {})
+    ]  # no pointer
     spec = {**spec, "width": width, "layer": still, "params": []}
     text = vl_convert.vegalite_to_svg(json.dumps(spec), allowed_base_urls=[])
     ElementTree.register_namespace("", _SVG)
@@ -189,7 +205,14 @@ def when(started: Any) -> str:
 
 def _metric(arms: Sequence[Run]) -> str:
     """What the held-out curve of a task shows: its metric, or the held-out loss."""
-    named = next((str(run.evaluations["finetune"]["metric"]) for run in arms if run.evaluations.get("finetune", {}).get("metric")), "")
+    named = next(
+        (
+            str(run.evaluations["finetune"]["metric"])
+            for run in arms
+            if run.evaluations.get("finetune", {}).get("metric")
+        ),
+        "",
+    )
     return named if any(named in line for run in arms for line in run.heldout) else "dev loss"
 
 
@@ -230,7 +253,9 @@ def _summary(run: Run, index: int) -> Json:
 
 def _body_headline(material: Material) -> str | None:
     """The sentence over a page with no task on it."""
-    found = [one for one in map(_summary, material.bodies, range(len(material.bodies))) if one["mlm"] is not None]
+    found = [
+        one for one in map(_summary, material.bodies, range(len(material.bodies))) if one["mlm"] is not None
+    ]
     if not found:
         return "Training has begun; nothing was measured on held-out text yet" if _begun(material) else None
     best = min(found, key=lambda one: float(one["mlm"]))
@@ -246,7 +271,11 @@ def _begun(material: Material) -> bool:
 
 
 def _unfinished(runs: Sequence[Run]) -> list[str]:
-    return [f"{run.name} has not finished: the page shows what it wrote so far" for run in runs if not run.about.get("finished")]
+    return [
+        f"{run.name} has not finished: the page shows what it wrote so far"
+        for run in runs
+        if not run.about.get("finished")
+    ]
 
 
 def _differing(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:

@@ -27,7 +27,9 @@ class Run:
     name: str
     about: Json  # run.json
     train: list[Json]
-    heldout: list[Json]  # pretrain: step, seconds, tokens, mlm, accuracy; finetune: seed, step, loss, metric …
+    heldout: list[
+        Json
+    ]  # pretrain: step, seconds, tokens, mlm, accuracy; finetune: seed, step, loss, metric …
     evaluations: dict[str, Any]  # evaluation/NAME.json
     ledger: list[Json]
     notes: list[str] = field(default_factory=list)
@@ -59,7 +61,9 @@ class Material:
 def gather(folders: Sequence[Path]) -> Material:
     """Reads run folders, and the parts of quickstart folders. A folder that is no run: UnmaskError."""
     if not folders:
-        raise UnmaskError("no run folder was given — expected at least one — name a folder, such as runs/bert")
+        raise UnmaskError(
+            "no run folder was given — expected at least one — name a folder, such as runs/bert"
+        )
     given = [read_run(Path(folder)) for folder in folders]
     runs = given + [part for run in given if run.verb == "quickstart" for part in _parts(run.folder)]
     results: list[Json] | None = None
@@ -102,11 +106,15 @@ def read_run(folder: Path) -> Run:
         )
     train, heldout, notes = _metrics(folder / "metrics.jsonl", str(about["verb"]))
     evaluations = {
-        clean(file.stem): _json(file) for file in sorted((folder / "evaluation").glob("*.json")) if file.is_file()
+        clean(file.stem): _json(file)
+        for file in sorted((folder / "evaluation").glob("*.json"))
+        if file.is_file()
     }
     evaluations = {name: value for name, value in evaluations.items() if value is not None}
     if not isinstance(evaluations.get("finetune", {}), dict):
-        raise UnmaskError(f"{folder / 'evaluation/finetune.json'} holds no JSON object — evaluate the run again")
+        raise UnmaskError(
+            f"{folder / 'evaluation/finetune.json'} holds no JSON object — evaluate the run again"
+        )
     name = str(about.get("name") or clean(folder.name))
     return Run(folder, str(about["verb"]), name, about, train, heldout, evaluations, _ledger(folder), notes)
 
@@ -125,7 +133,9 @@ def _json(path: Path) -> Any:
     try:
         return clean(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, RecursionError) as error:
-        raise UnmaskError(f"{path} is no JSON ({error}) — expected the file a run wrote — restore or remove it") from None
+        raise UnmaskError(
+            f"{path} is no JSON ({error}) — expected the file a run wrote — restore or remove it"
+        ) from None
 
 
 def _metrics(path: Path, verb: str) -> tuple[list[Json], list[Json], list[str]]:
@@ -168,7 +178,11 @@ def _metrics(path: Path, verb: str) -> tuple[list[Json], list[Json], list[str]]:
 
 def _fills(data: Any) -> list[Json]:
     """The sentences of fills.json: {text, before, after: [{token, probability}], truth}."""
-    items = [item for item in data if isinstance(item, dict) and item.get("text")] if isinstance(data, list) else []
+    items = (
+        [item for item in data if isinstance(item, dict) and item.get("text")]
+        if isinstance(data, list)
+        else []
+    )
     return [
         {
             "text": str(item["text"]),
@@ -198,7 +212,7 @@ def _ledger(folder: Path) -> list[Json]:
 
 
 def _stage(stage: Json) -> Json:
-    """One stage in one form: whatever a kind holds (a count, a list or a table of reasons) becomes a sum and reasons."""
+    """One stage in one form: what an outcome holds (a count, a list, a table of reasons) becomes a sum and reasons."""
     out: Json = {"name": str(stage.get("name", "stage")), "unit": str(stage.get("unit", "")), "reasons": []}
     for kind in ("kept", "split", "cut", "dropped"):
         held = stage.get(kind, 0)
@@ -213,7 +227,7 @@ def _stage(stage: Json) -> Json:
                 for entry in held
                 if isinstance(entry, dict)
             ]
-            out["reasons"] += reasons
+            out["reasons"] += [entry for entry in reasons if entry["reason"] or kind != "kept"]
             held = sum(entry["count"] for entry in reasons if isinstance(entry.get("count"), int))
         out[kind] = held if isinstance(held, int) else 0
     out["in"] = stage["in"] if isinstance(stage.get("in"), int) else None

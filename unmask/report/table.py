@@ -17,7 +17,12 @@ def results_table(tasks: Sequence[dict[str, Any]]) -> str:
     rows = stored([clean(dict(task)) for task in tasks])
     cells = [_HEAD] + [_cells(row) for row in rows]
     widths = [max(cell_len(line[i]) for line in cells) for i in range(len(_HEAD))]
-    lines = ["  ".join(_pad(cell, width, i) for i, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip() for line in cells]
+    lines = [
+        "  ".join(
+            _pad(cell, width, i) for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    ]
     lines.insert(1, "─" * max(cell_len(line) for line in lines))
     verdict = headline(rows)
     return "\n".join(lines + (["", f"{verdict}."] if verdict else []))

@@ -72,7 +72,9 @@ def judge(row: Row) -> Verdict:
         return Verdict("clear", "helped: its worst seed beats the best from scratch")
     if pretrained.high < scratch.low:
         return Verdict("worse", "hurt: its best seed is below the worst from scratch")
-    return Verdict("likely" if side == "above" else "none", f"median {side} from scratch, but the seeds overlap")
+    return Verdict(
+        "likely" if side == "above" else "none", f"median {side} from scratch, but the seeds overlap"
+    )
 
 
 def headline(rows: Sequence[Row]) -> str | None:
@@ -89,7 +91,13 @@ def headline(rows: Sequence[Row]) -> str | None:
     many = min(min(s.count for s in (row.scratch, row.pretrained) if s) for row in compared) >= 2
     if not many:
         return f"{first}; some starts have one seed alone, which shows no spread"
-    where = "in it" if clear == len(better) == 1 else "in each" if clear == len(better) else f"in {clear or 'none'}"
+    where = (
+        "in it"
+        if clear == len(better) == 1
+        else "in each"
+        if clear == len(better)
+        else f"in {clear or 'none'}"
+    )
     second = f"{where} the worst pre-trained seed beats the best from-scratch seed" if better else ""
     third = f"it clearly hurt in {worse}" if worse else ""
     return "; ".join(part for part in (first, second, third) if part)
@@ -140,7 +148,9 @@ def _row(pretrained: Run | None, scratch: Run | None, named: bool) -> Row:
     parts: Any = about.get("scores") or {}
     part = "test" if parts.get("test") else "dev"
     scores = {
-        start: score(((one.evaluations["finetune"].get("scores") or {}).get(part) or {}).get(metric)) if one else None
+        start: score(((one.evaluations["finetune"].get("scores") or {}).get(part) or {}).get(metric))
+        if one
+        else None
         for start, one in (("pretrained", pretrained), ("scratch", scratch))
     }
     flat = tuple(
@@ -182,7 +192,7 @@ def _is_number(x: Any) -> bool:
 
 def _single(data: Any, key: str) -> float | None:
     value = data.get(key) if isinstance(data, dict) else data
-    return float(value) if _is_number(value) else None
+    return float(value) if isinstance(value, int | float) and _is_number(value) else None
 
 
 def _rows(data: Any, part: str = "test") -> str:
