@@ -28,7 +28,7 @@ quickstart: .venv/ready  ## pre-train, adapt to four tasks and report, in minute
 test: .venv/ready-test  ## every test that needs no network and no data sets
 	$(ONE) $(BIN)/pytest -n 2 --dist worksteal
 
-slow: .venv/ready-test  ## the tests that read the data sets under $$DATA
+slow: .venv/ready-test  ## the tests that read the data sets under DATA
 	@test -n "$(DATA)" || { echo 'make slow: DATA is not set; say where the data sets are: make slow DATA=FOLDER' >&2; exit 2; }
 	DATA=$(DATA) $(BIN)/pytest -m slow
 
