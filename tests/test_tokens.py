@@ -38,7 +38,9 @@ def test_specials_and_size(tokenizer: Tokenizer) -> None:
     assert len(vocab.special) == len(vocab.opens) == vocab.size
     assert vocab.special[:5].all()
     names = [tokenizer.token(i) for i in range(vocab.size)]
-    assert [name.startswith("[unused") for name in names] == (vocab.special & (np.arange(vocab.size) > 4)).tolist()
+    assert [name.startswith("[unused") for name in names] == (
+        vocab.special & (np.arange(vocab.size) > 4)
+    ).tolist()
     assert [tokenizer.id(name) for name in names] == list(range(vocab.size))
     assert not (vocab.opens & vocab.special).any()
     with pytest.raises(UnmaskError, match="not in the vocabulary"):
@@ -149,7 +151,12 @@ def test_saved_and_opened_by_transformers(tokenizer: Tokenizer, tmp_path: Path) 
     assert again.encode(TEXT).ids.tolist() == tokenizer.encode(TEXT).ids.tolist()
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     assert (theirs.mask_token, theirs.mask_token_id) == ("[MASK]", 4)
-    assert (theirs.pad_token_id, theirs.cls_token_id, theirs.sep_token_id, theirs.unk_token_id) == (0, 2, 3, 1)
+    assert (theirs.pad_token_id, theirs.cls_token_id, theirs.sep_token_id, theirs.unk_token_id) == (
+        0,
+        2,
+        3,
+        1,
+    )
     assert theirs.model_max_length == 128
     assert len(theirs) == tokenizer.vocab.size
     plain = "The dog barked, 我爱北京"
@@ -164,7 +171,9 @@ def test_saved_and_opened_by_transformers(tokenizer: Tokenizer, tmp_path: Path) 
 
 
 def foreign(file: Path, names: list[str]) -> None:
-    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({n: i for i, n in enumerate(names)}, unk_token=names[0]))
+    inner = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({n: i for i, n in enumerate(names)}, unk_token=names[0])
+    )
     inner.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     inner.add_special_tokens([name for name in names if name.startswith("<")])
     inner.save(str(file))

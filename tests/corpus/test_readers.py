@@ -104,7 +104,7 @@ def test_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read([str(tmp_path / "tow.txt")])
     with pytest.raises(UnmaskError, match="no file matches"):
         read([str(tmp_path / "*.csv")])
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO("a\n\nb".encode())))
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"a\n\nb")))
     assert read(["-"]) == [("stdin:1", "a"), ("stdin:3", "b")]
 
 

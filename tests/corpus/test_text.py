@@ -18,7 +18,9 @@ from unmask.corpus.words import word_starts
 
 
 def marked(text: str, language: str = "auto") -> str:
-    return "".join(("|" if start else "") + c for start, c in zip(word_starts(text, language), text, strict=True))
+    return "".join(
+        ("|" if start else "") + c for start, c in zip(word_starts(text, language), text, strict=True)
+    )
 
 
 def test_clean_worked() -> None:
@@ -77,7 +79,9 @@ def test_what_is_excluded_is_found(needle: str, before: str, after: str) -> None
     folded = fold(needle)
     if len(folded) >= 16 and folded in "".join(map(fold, lines)):
         assert found
-    if not any(fold(piece) and fold(piece) in "".join(map(fold, lines)) for piece in (needle, *needle.split("\n"))):
+    if not any(
+        fold(piece) and fold(piece) in "".join(map(fold, lines)) for piece in (needle, *needle.split("\n"))
+    ):
         assert not found
 
 
@@ -87,7 +91,10 @@ def test_sentences_worked() -> None:
     assert split_sentences("".join(chinese), "zh") == chinese
 
 
-@given(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"])), st.sampled_from(["en", "zh", "th"]))
+@given(
+    st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"])),
+    st.sampled_from(["en", "zh", "th"]),
+)
 @example("a.  b 。」 c\u3000d?\x85", "zh")
 def test_no_character_of_a_line_is_lost(line: str, language: str) -> None:
     pieces = split_sentences(line, language)

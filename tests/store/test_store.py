@@ -17,7 +17,7 @@ from unmask.store import Store, build, gather, shards
 from unmask.store.encode import encode_documents
 from unmask.tokens import Tokenizer, train_tokenizer
 
-WORDS = "the cat dog sat on a mat while seven birds sang loudly in old trees near our house today".split()
+WORDS = "the cat dog sat mat while seven birds sang loudly old trees near our house today".split()
 
 
 def story(number: int) -> str:
@@ -55,7 +55,9 @@ def test_documents_come_back(folder: Path, tokenizer: Tokenizer) -> None:
         for i in range(store.documents):
             stored = store.document(i)
             assert stored.tokens.dtype == np.uint16
-            assert len(stored.tokens) == len(stored.word_starts) == stored.sentence_ends[-1] == store.lengths[i]
+            assert (
+                len(stored.tokens) == len(stored.word_starts) == stored.sentence_ends[-1] == store.lengths[i]
+            )
             text = known[store.id(i)]
             expected = [tokenizer.encode(line) for line in text.split("\n")]
             assert stored.tokens.tolist() == np.concatenate([e.ids for e in expected]).tolist()
@@ -88,7 +90,10 @@ def test_counts(folder: Path) -> None:
     ledger = json.loads((folder / "ledger.json").read_text())
     last = ledger["stages"][-1]
     assert last["in"] == 60
-    assert {reason: told["count"] for reason, told in last["kept"].items()} == {"for training": 54, "held out": 6}
+    assert {reason: told["count"] for reason, told in last["kept"].items()} == {
+        "for training": 54,
+        "held out": 6,
+    }
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -131,7 +136,9 @@ def test_a_stopped_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UnmaskError, match="other settings .vocab_size 256 there, 320 now"):
         build.build([text], out, vocab_size=320, processes=1)
     again: list[str] = []
-    monkeypatch.setattr(shards, "write_shard", lambda file, *rest: (again.append(file.name), write(file, *rest))[1])
+    monkeypatch.setattr(
+        shards, "write_shard", lambda file, *rest: (again.append(file.name), write(file, *rest))[1]
+    )
     build.build([text], out, vocab_size=256, processes=1)
     assert "train-00000.arrow" not in again and "train-00000.arrow" in wrote
     assert contents(out) == contents(tmp_path / "whole")
@@ -157,21 +164,25 @@ def test_documents_from_memory_are_compared_by_their_text(tmp_path: Path, tokeni
 
 def test_what_is_taken_out(tmp_path: Path, tokenizer: Tokenizer) -> None:
     secret = "Seven birds sang loudly in our old house."
-    long_line = "On a mat the cat sat while the dog sat near the trees in our house today. " * 2
+    long_line = "The mat the cat sat while the dog sat near the trees in our house today. " * 2
     texts = [
         "The cat sat.\n" + secret + "\nThe dog sat.", "The cat sat.\n" + secret + "\nThe dog sat.",
-        "A dog.\n" + long_line, "A mat.\n" + long_line, "A\x07 bird.", "\x07", "  ",
+        "Dog.\n" + long_line, "Mat.\n" + long_line, "Seven\x07 birds.", "\x07", "  ",
     ]  # fmt: skip
     rows = tmp_path / "in.jsonl"
     rows.write_text("".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts)))
     tests = tmp_path / "tests.txt"
     tests.write_text("seven birds   sang LOUDLY in our old house.\n")
     said: list[str] = []
-    store = build.build([rows], tmp_path / "out", tokenizer=tokenizer, exclude=[tests], heldout=0, say=said.append)
+    store = build.build(
+        [rows], tmp_path / "out", tokenizer=tokenizer, exclude=[tests], heldout=0, say=said.append
+    )
     assert [store.text(i) for i in range(store.documents)] == [
-        "The cat sat. The dog sat.", "A dog. " + long_line.strip(), "A mat.", "A bird."
+        "The cat sat. The dog sat.", "Dog. " + long_line.strip(), "Mat.", "Seven birds."
     ]  # fmt: skip
-    assert said[0] == '1 source (.jsonl), column "text"' or said[0].startswith("understood: 1 source (.jsonl)")
+    assert said[0] == '1 source (.jsonl), column "text"' or said[0].startswith(
+        "understood: 1 source (.jsonl)"
+    )
     stages = {s["name"]: s for s in json.loads((tmp_path / "out" / "ledger.json").read_text())["stages"]}
     assert stages["read"]["dropped"]["no text"]["samples"] == ["6"]
     assert stages["clean characters"]["dropped"]["control character U+0007"]["count"] == 2
@@ -179,7 +190,11 @@ def test_what_is_taken_out(tmp_path: Path, tokenizer: Tokenizer) -> None:
     assert stages["lines"]["dropped"]["holds an excluded text"] == {"count": 1, "samples": [secret]}
     assert stages["lines"]["dropped"]["repeated line"]["count"] == 1
     for stage in stages.values():
-        parts = (told["count"] for outcome in ("kept", "split", "cut", "dropped") for told in stage[outcome].values())
+        parts = (
+            told["count"]
+            for outcome in ("kept", "split", "cut", "dropped")
+            for told in stage[outcome].values()
+        )
         assert stage["in"] == sum(parts)
 
 

@@ -88,7 +88,7 @@ def word_starts(text: str, language: str = "auto") -> NDArray[np.bool_]:
     starts = opens & ~same
     han = kind == HAN
     if han.any() and not _japanese(text, language):
-        starts &= ~han | (before != HAN) | _chinese_bounds(text)
+        starts &= ~han | (before != HAN) | _chinese_bounds(text, han)
     if kind[0] == MARK:
         starts[0] = True
     return _take_space(starts, kind)
@@ -126,15 +126,20 @@ def _japanese(text: str, language: str) -> bool:
     return bool(((codes >= 0x3041) & (codes < 0x3097)).any())
 
 
-def _chinese_bounds(text: str) -> NDArray[np.bool_]:
-    """True where a word of jieba begins."""
+def _chinese_bounds(text: str, han: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """True where a word of jieba begins; only the runs of Han characters are given to it."""
     import rjieba  # a large dictionary: loaded only where there is Chinese
 
-    words = rjieba.cut(text, True)
+    edges = np.flatnonzero(np.diff(han.astype(np.int8), prepend=0, append=0)).tolist()
+    joined = "\n".join(text[begin:end] for begin, end in zip(edges[::2], edges[1::2], strict=True))
+    words = rjieba.cut(joined, True)
     begins = np.zeros(len(words) + 1, np.int64)
     np.cumsum([len(word) for word in words], out=begins[1:])
-    bounds = np.zeros(len(text) + 1, np.bool_)
-    if begins[-1] != len(text):  # the segmenter lost characters: every character is a word
-        return ~bounds[:-1]
-    bounds[begins] = True
-    return bounds[:-1]
+    if begins[-1] != len(joined):  # the segmenter lost characters: every character is a word
+        return han
+    inside = np.zeros(len(joined) + 1, np.bool_)
+    inside[begins] = True
+    codes = np.frombuffer(joined.encode("utf-32-le"), np.uint32)
+    bounds = np.zeros(len(text), np.bool_)
+    bounds[han] = inside[:-1][codes != 0x0A]
+    return bounds

@@ -27,9 +27,9 @@ from unmask.tokens.sample import Sample
 from unmask.tokens.tokenizer import SPECIALS, Tokenizer
 
 KINDS = ("wordpiece", "bpe", "unigram", "characters")
-SAMPLE_BYTES = 128_000_000
+SAMPLE_BYTES = 32_000_000
 _COVERAGE = 0.9999
-UNIGRAM_BYTES = 32_000_000  # its suffix array takes about 20 bytes a character
+UNIGRAM_BYTES = 16_000_000  # its suffix array takes about 20 bytes a character
 
 
 def train_tokenizer(
