@@ -69,7 +69,9 @@ def test_western_words(text: str, words: str) -> None:
 
 def test_best_of_the_golds_and_no_answers() -> None:
     golds = [["Rome", "the city of Rome"], [], []]
-    assert reading.score_answers(golds, ["city of Rome", "", "Rome"], "squad") == pytest.approx({"em": 2 / 3, "f1": 2 / 3})
+    assert reading.score_answers(golds, ["city of Rome", "", "Rome"], "squad") == pytest.approx(
+        {"em": 2 / 3, "f1": 2 / 3}
+    )
 
 
 def test_incomplete_predictions_are_refused() -> None:

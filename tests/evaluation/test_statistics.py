@@ -42,7 +42,9 @@ def test_bootstrap_interval_is_that_of_the_mean_difference() -> None:
     gap = second - first
     assert d.difference == pytest.approx(gap.mean())
     half = 1.96 * gap.std() / 20
-    assert d.low == pytest.approx(gap.mean() - half, abs=0.02) and d.high == pytest.approx(gap.mean() + half, abs=0.02)
+    assert d.low == pytest.approx(gap.mean() - half, abs=0.02) and d.high == pytest.approx(
+        gap.mean() + half, abs=0.02
+    )
     assert d.not_above < 0.01 and bootstrap(first, first).not_above == 1.0
     assert d == bootstrap(first, second)
 

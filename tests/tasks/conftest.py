@@ -12,7 +12,9 @@ from unmask.tokens import Tokenizer, train_tokenizer
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
     """English WordPiece, small enough that most words have several pieces."""
-    return train_tokenizer(["the cat sat on the mat in Rome and Paris", "a dog ran home", "unbelievable"] * 5, "wordpiece", 120)
+    return train_tokenizer(
+        ["the cat sat on the mat in Rome and Paris", "a dog ran home", "unbelievable"] * 5, "wordpiece", 120
+    )
 
 
 @pytest.fixture(scope="session")

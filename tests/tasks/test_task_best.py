@@ -27,7 +27,8 @@ def test_top_spans_equal_brute_force(seed: int) -> None:
     n, longest = int(rng.integers(1, 15)), int(rng.integers(1, 18))
     start, end = rng.normal(size=n), rng.normal(size=n)
     brute = sorted(
-        ((start[i] + end[j], i, j) for i in range(n) for j in range(i, min(n, i + longest))), key=lambda x: -x[0]
+        ((start[i] + end[j], i, j) for i in range(n) for j in range(i, min(n, i + longest))),
+        key=lambda x: -x[0],
     )
     found = top_spans(start, end, longest, 6)
     assert [(i, j) for _, i, j in found] == [(i, j) for _, i, j in brute[:6]]
@@ -54,7 +55,9 @@ def test_threshold_is_the_best_of_all(seed: int) -> None:
     texts = [str(rng.choice(["Rome", "Paris"])) for _ in margins]
 
     def f1(t: float) -> float:
-        return score_answers(golds, ["" if m > t else x for m, x in zip(margins, texts, strict=True)], "squad")["f1"]
+        return score_answers(
+            golds, ["" if m > t else x for m, x in zip(margins, texts, strict=True)], "squad"
+        )["f1"]
 
     chosen = f1(choose_threshold(margins, texts, golds, "squad"))
     assert chosen == pytest.approx(max(f1(t) for t in np.arange(-5, 5, 0.05)))

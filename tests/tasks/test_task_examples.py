@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from unmask.errors import UnmaskError
-from unmask.tasks.examples import Example, Examples, Frame, Labels, check_labels, class_weights, hold_out, learn_labels
+from unmask.tasks.examples import (
+    Example,
+    Examples,
+    Frame,
+    Labels,
+    check_labels,
+    class_weights,
+    hold_out,
+    learn_labels,
+)
 
 
 @pytest.mark.parametrize(

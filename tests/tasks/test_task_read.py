@@ -47,7 +47,9 @@ def test_lines_of_quoted_newlines_and_of_odd_separators(tmp_path: Path) -> None:
 
 
 def test_decimal_points_of_json_numbers_survive(tmp_path: Path) -> None:
-    rows = read_table(put(tmp_path, "a.jsonl", '{"text": "x", "label": 1.0}\n{"text": "x", "label": 3}\n'), WANT)
+    rows = read_table(
+        put(tmp_path, "a.jsonl", '{"text": "x", "label": 1.0}\n{"text": "x", "label": 3}\n'), WANT
+    )
     assert [r.cells["label"] for r in rows] == ["1.0", "3"]
 
 
@@ -57,7 +59,11 @@ def test_decimal_points_of_json_numbers_survive(tmp_path: Path) -> None:
         ("a.tsv", "", "is empty"),
         ("a.tsv", " \n\n", "is empty"),
         ("a.tsv", "text\tlabel\n", "no rows"),
-        ("a.tsv", "texts\tlabel\nx\t1\n", 'no column "text" — the columns are texts, label. Did you mean "texts"?'),
+        (
+            "a.tsv",
+            "texts\tlabel\nx\t1\n",
+            'no column "text" — the columns are texts, label. Did you mean "texts"?',
+        ),
         ("a.tsv", "text\tlabel\nx\t1\ny\n", "line 3: 1 columns — the header has 2"),
         ("a.tsv", "text\tlabel\nx\t1\t2\n", "line 2: 3 columns"),
         ("a.csv", 'text,label\nx,1\n"open,0\n', "line 3"),
@@ -87,7 +93,9 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
 
 
 def test_conll(tmp_path: Path) -> None:
-    text = "-DOCSTART- -X- O O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\n\n-DOCSTART- -X- O O\n\n# NN B-NP O\n"
+    text = (
+        "-DOCSTART- -X- O O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\n\n-DOCSTART- -X- O O\n\n# NN B-NP O\n"
+    )
     found = read_sentences(put(tmp_path, "a.conll", text))
     assert [(s.line, s.words, s.tags) for s in found[:1]] == [(3, ("EU", "rejects"), ("B-ORG", "O"))]
     assert found[0].group != found[-1].group and None not in {s.group for s in found}
@@ -146,12 +154,20 @@ def squad(answer: dict[str, Any] | None, **more: Any) -> str:
 def test_questions(tmp_path: Path) -> None:
     found = read_questions(put(tmp_path, "a.json", squad({"text": "Rome", "answer_start": 16})))
     assert (found[0].id, found[0].answers, found[0].group) == ("q7", (("Rome", 16),), "t")
-    found = read_questions(put(tmp_path, "a.json.gz", squad({"text": "x", "answer_start": 0}, is_impossible=True)))
+    found = read_questions(
+        put(tmp_path, "a.json.gz", squad({"text": "x", "answer_start": 0}, is_impossible=True))
+    )
     assert found[0].impossible and found[0].answers == ()
 
 
 def test_cmrc_layouts_have_no_offsets(tmp_path: Path) -> None:
-    own = [{"context_id": "c", "context_text": "他住在北京。", "qas": [{"query_id": "q", "query_text": "?", "answers": ["北京", "北京市"]}]}]
+    own = [
+        {
+            "context_id": "c",
+            "context_text": "他住在北京。",
+            "qas": [{"query_id": "q", "query_text": "?", "answers": ["北京", "北京市"]}],
+        }
+    ]
     found = read_questions(put(tmp_path, "a.json", json.dumps(own)))
     assert found[0].answers == (("北京", 3), ("北京市", None)) and found[0].group == "c"
 

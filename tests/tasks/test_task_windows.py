@@ -19,7 +19,9 @@ def test_spans_worked() -> None:
     assert spans(0, 5, 2) == [(0, 0)] and spans(5, 5, 2) == [(0, 5)]
 
 
-@pytest.mark.parametrize(("a", "b", "budget", "left"), [(7, 5, 9, (5, 4)), (5, 5, 7, (4, 3)), (3, 4, 9, (3, 4))])
+@pytest.mark.parametrize(
+    ("a", "b", "budget", "left"), [(7, 5, 9, (5, 4)), (5, 5, 7, (4, 3)), (3, 4, 9, (3, 4))]
+)
 def test_pairs_worked(a: int, b: int, budget: int, left: tuple[int, int]) -> None:
     assert fit_pair(a, b, budget) == left
 

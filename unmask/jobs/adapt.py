@@ -298,10 +298,11 @@ def finetune_one(p: Prepared, seed: int, folder: Path | None, emit: Emit) -> dic
 
 
 def flat(said: Sequence[dict[str, Any]]) -> bool:
-    """Whether all predictions are the same, so that the model has learnt nothing but a constant."""
-    return len(said) > 1 and constant(
-        [str(s.get("label", s.get("score", s.get("tags", s.get("answer"))))) for s in said]
-    )
+    """Whether all predictions (all tags of all words) are the same, so that only a constant was learnt."""
+    values: list[Any] = []
+    for row in said:
+        values += row["tags"] if "tags" in row else [row.get("label", row.get("score", row.get("answer")))]
+    return len(values) > 1 and constant(values)
 
 
 def export(p: Prepared, model: TaskModel, best: dict[str, Tensor], labels: Labels, folder: Path) -> None:

@@ -46,7 +46,7 @@ def word_spans(lengths: Sequence[int], room: int, overlap: int) -> list[Span]:
         while back - 1 > start and shared + lengths[back - 1] <= overlap:
             back -= 1
             shared += lengths[back]
-        while shared and shared + lengths[stop] > room:  # the next word must fit, or the window would be a part of this one
+        while shared and shared + lengths[stop] > room:  # or it would hold no new word
             shared -= lengths[back]
             back += 1
         start = back

@@ -1,0 +1,317 @@
+"""A fine-tuning from files to a folder: scores, the kept model, predictions, seeds beside each other, bad input."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from unmask.errors import UnmaskError
+from unmask.jobs.adapt import model_folder
+from unmask.jobs.fill import fill
+from unmask.jobs.finetune import finetune
+from unmask.jobs.predict import evaluate, predict
+from unmask.jobs.tuned import FineTuning, default_rate, load_task
+from unmask.models import Shape, sized
+from unmask.models.encoder import Encoder
+from unmask.models.heads import TokensHead
+from unmask.models.weights import load_pretrained, save_pretrained
+from unmask.run import Run, read_json
+from unmask.tasks import Answer, Classify, Pair, Tag
+from unmask.tokens import train_tokenizer
+
+WORDS = "red blue cat dog runs in house tree big small saw the a".split()
+TOWNS = ["Paris", "London", "Rome"]
+QUICK = FineTuning(steps=30, learning_rate=5e-3, dropout=0.0, workers=1, precision="fp32")
+
+
+class Body(nn.Module):
+    """An encoder and its masked-LM head, as a pre-training leaves them."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.encoder = Encoder(shape)
+        self.head = TokensHead(self.encoder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model and labelled files of every task."""
+    root = tmp_path_factory.mktemp("finetune")
+    tokenizer = train_tokenizer([" ".join([*WORDS, *TOWNS, "good", "bad"])] * 9, "wordpiece", 200)
+    shape = Shape(tokenizer.vocab.size, 32, 2, 2, 64, 40)
+    save_pretrained(root / "pre/model", "bert", Body(shape), shape, tokenizer, "tokens")
+    draw = random.Random(0)
+
+    def text(n: int) -> list[str]:
+        return [draw.choice(WORDS) for _ in range(n)]
+
+    def put(name: str, rows: list[list[str]]) -> None:
+        (root / name).write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+
+    for name, n in (("train", 200), ("test", 60)):
+        kinds = [draw.choice(["good", "bad"]) for _ in range(n)]
+        texts = [text(6) for _ in kinds]
+        put(
+            f"{name}.tsv",
+            [["text", "label"], *([" ".join([k, *t]), k] for k, t in zip(kinds, texts, strict=True))],
+        )
+        scores = [f"{1.5 + 2.5 * (k == 'good')}" for k in kinds]
+        put(
+            f"{name}-score.tsv",
+            [
+                ["text", "label"],
+                *([" ".join([k, *t]), s] for k, t, s in zip(kinds, texts, scores, strict=True)),
+            ],
+        )
+        pairs = [[" ".join(t), " ".join([k, *t]), k] for k, t in zip(kinds, texts, strict=True)]
+        put(f"{name}-pair.tsv", [["text_a", "text_b", "label"], *pairs])
+        lines: list[str] = []
+        questions: list[dict[str, Any]] = []
+        for i in range(n // 2):
+            words = text(draw.choice([6, 60]))
+            words.insert(draw.randrange(len(words)), draw.choice(TOWNS))
+            lines += [f"{w} {'B-LOC' if w in TOWNS else 'O'}" for w in words] + [""]
+            town = next(w for w in words if w in TOWNS)
+            passage = " ".join(words)
+            qa = {
+                "id": f"{name}{i}",
+                "question": "the house",
+                "answers": [{"text": town, "answer_start": passage.index(town)}],
+            }
+            questions.append({"title": f"t{i}", "paragraphs": [{"context": passage, "qas": [qa]}]})
+        (root / f"{name}.conll").write_text("\n".join(lines), encoding="utf-8")
+        (root / f"{name}.json").write_text(json.dumps({"data": questions}), encoding="utf-8")
+    return root
+
+
+CASES: list[tuple[Any, str, str]] = [
+    (Classify(), "train.tsv", "accuracy"),
+    (Classify(), "train-score.tsv", "pearson"),
+    (Pair(), "train-pair.tsv", "accuracy"),
+    (Tag(), "train.conll", "f1"),
+    (Answer(), "train.json", "f1"),
+]
+
+
+@pytest.mark.parametrize(("task", "train", "metric"), CASES)
+def test_from_files_to_predictions(folder: Path, tmp_path: Path, task: Any, train: str, metric: str) -> None:
+    test = folder / train.replace("train", "test")
+    steps = 80 if task.NAME in ("answer", "classify") else 30
+    training = FineTuning(
+        steps=steps, learning_rate=5e-3, dropout=0.0, workers=1, precision="fp32", evaluate_every=steps // 2
+    )
+    said: list[str] = []
+    run = finetune(
+        task,
+        model=folder / "pre",
+        train=folder / train,
+        test=test,
+        out=tmp_path / "run",
+        training=training,
+        seeds=2,
+        watch=lambda e: said.append(e["text"]) if e["event"] == "say" else None,
+    )
+    found = run.evaluations()["finetune"]
+    scores = found["scores"]["test"][metric]
+    assert (found["metric"], found["start"], found["equals_majority"]) == (metric, "pretrained", False)
+    assert len(scores["seeds"]) == 2 and scores["low"] <= scores["median"] <= scores["high"]
+    assert scores["low"] > found["majority"][metric] + 20
+    stages = {s["name"]: s for s in found["ledger"]["stages"]}
+    assert stages["test: rows"]["in"] == found["rows"]["test"]
+    assert any("held out" in s for s in said) and any(
+        "classes" in s or "scores" in s or "tags" in s or "questions" in s for s in said
+    )
+    metrics = run.metrics()
+    assert {m["step"] for m in metrics if "dev" in m} == {steps // 2, steps}
+    assert all({"seed", "step", "seconds", "loss"} <= set(m) for m in metrics if "loss" in m)
+    assert not (run.folder / "seeds").exists()
+    # what was saved is what was scored
+    again = evaluate(run.folder, test)["scores"][metric]
+    assert again == pytest.approx(scores["seeds"][found["best_seed"]], abs=0.2)
+    rows = list(predict(run.folder, test))
+    assert len(rows) == found["rows"]["test"]
+    if task.NAME == "tag":
+        assert all(len(r["words"]) == len(r["tags"]) == len(r["probabilities"]) for r in rows)
+    elif task.NAME == "answer":
+        assert all(0 <= r["probability"] <= 1 and r["candidates"] for r in rows)
+    elif metric == "accuracy":
+        assert all(sum(r["probabilities"].values()) == pytest.approx(1) for r in rows)
+        assert load_pretrained(model_folder(run.folder)).labels == ("bad", "good")
+    else:
+        assert {round(r["score"]) for r in rows} <= {1, 2, 3, 4, 5}  # in the label's own unit
+
+
+def test_workers_give_what_one_process_gives(folder: Path, tmp_path: Path) -> None:
+    results = []
+    for workers in (1, 2):
+        training = FineTuning(steps=6, learning_rate=2e-3, workers=workers, precision="fp32")
+        run = finetune(
+            Classify(),
+            model=folder / "pre",
+            train=folder / "train.tsv",
+            out=tmp_path / str(workers),
+            training=training,
+            seeds=2,
+        )
+        results.append(run.evaluations()["finetune"])
+    assert (
+        results[0]["scores"] == results[1]["scores"] and results[0]["best_steps"] == results[1]["best_steps"]
+    )
+    assert results[0]["seeds"] == [0, 1]
+
+
+def test_scratch_is_the_same_but_for_the_body(folder: Path, tmp_path: Path) -> None:
+    common: Any = {
+        "model": folder / "pre",
+        "train": folder / "train.tsv",
+        "training": FineTuning(steps=2, workers=1),
+        "seeds": 1,
+    }
+    one = finetune(Classify(), **common, out=tmp_path / "a").evaluations()["finetune"]
+    two = finetune(Classify(), **common, out=tmp_path / "b", from_scratch=True).evaluations()["finetune"]
+    assert (one["start"], two["start"]) == ("pretrained", "scratch")
+    for key in ("shape", "rows", "steps", "learning_rate", "labels", "majority", "seeds"):
+        assert one[key] == two[key]
+
+
+def test_a_run_that_learns_nothing_is_flagged(folder: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    training = FineTuning(steps=1, learning_rate=1e-9, workers=1)
+    run = finetune(
+        Tag(),
+        model=folder / "pre",
+        train=folder / "train.conll",
+        out=tmp_path / "run",
+        training=training,
+        seeds=1,
+        watch=lambda e: said.append(str(e.get("text"))),
+    )
+    found = run.evaluations()["finetune"]
+    assert found["majority"]["f1"] == 0.0
+    assert found["equals_majority"] and any("learnt nothing" in s for s in said)
+
+
+def test_patience_stops_and_the_best_checkpoint_is_kept(folder: Path, tmp_path: Path) -> None:
+    training = FineTuning(steps=60, learning_rate=5e-3, dropout=0.0, workers=1, evaluate_every=5, patience=2)
+    run = finetune(
+        Classify(),
+        model=folder / "pre",
+        train=folder / "train.tsv",
+        out=tmp_path / "run",
+        training=training,
+        seeds=1,
+    )
+    looks = [m for m in run.metrics() if "dev" in m]
+    best = max(m["dev"]["accuracy"] for m in looks)
+    assert looks[-1]["step"] < 60
+    assert run.evaluations()["finetune"]["scores"]["dev"]["accuracy"]["median"] == best
+    first = next(i for i, m in enumerate(looks) if m["dev"]["accuracy"] == best)
+    assert len(looks) == first + 3
+
+
+def test_standard_input(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = finetune(
+        Classify(),
+        model=folder / "pre",
+        train=folder / "train.tsv",
+        out=tmp_path / "run",
+        training=QUICK,
+        seeds=1,
+    )
+    assert load_task(run.folder / "model").task == Classify()
+
+    def given(text: str | bytes) -> list[dict[str, Any]]:
+        raw = text.encode() if isinstance(text, str) else text
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw)))
+        return list(predict(run.folder, "-"))
+
+    assert [r["label"] for r in given("good cat\n\nbad dog\r\n")] == ["good", "bad"]
+    assert [r["text"] for r in given('{"text": "good cat"}\n')] == ["good cat"]
+    with pytest.raises(UnmaskError, match="standard input is not UTF-8: byte 5"):
+        given(b"good \xff\n")
+    with pytest.raises(UnmaskError, match="standard input is empty"):
+        given("")
+
+
+def test_a_label_that_train_lacks_ends_before_any_training(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "dev.tsv").write_text("text\tlabel\na cat\tgood\na dog\tgoood\n")
+    with pytest.raises(UnmaskError, match='line 3: the label "goood".*Did you mean "good"'):
+        finetune(
+            Classify(),
+            model=folder / "pre",
+            train=folder / "train.tsv",
+            dev=tmp_path / "dev.tsv",
+            out=tmp_path / "run",
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tokenizer_of_another_model(folder: Path, tmp_path: Path) -> None:
+    loaded = load_pretrained(folder / "pre/model")
+    other = train_tokenizer(["abc def " * 9, " ".join(map(chr, range(0x400, 0x600)))], "wordpiece", 600)
+    assert other.vocab.size > loaded.shape.vocab
+    save_pretrained(tmp_path / "m", "bert", Body(loaded.shape), loaded.shape, None, "tokens")
+    other.save(tmp_path / "m")
+    with pytest.raises(UnmaskError, match="do not belong together"):
+        finetune(Classify(), model=tmp_path / "m", train=folder / "train.tsv", out=tmp_path / "run")
+
+
+def test_other_errors(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnmaskError, match="holds no model"):
+        finetune(Classify(), model=tmp_path, train=folder / "train.tsv", out=tmp_path / "run")
+    with pytest.raises(UnmaskError, match="overlap is 40"):
+        finetune(
+            Classify(),
+            model=folder / "pre",
+            train=folder / "train.tsv",
+            out=tmp_path / "run",
+            training=FineTuning(overlap=40),
+        )
+    with pytest.raises(UnmaskError, match="no task.json"):
+        next(predict(folder / "pre", folder / "test.tsv"))
+    with pytest.raises(UnmaskError, match="steps is 0"):
+        FineTuning(steps=0)
+
+
+def test_rates_fall_with_size() -> None:
+    rates = [
+        default_rate(sized("bert", size, 30000, 512))
+        for size in ("tiny", "mini", "small", "medium", "base", "large")
+    ]
+    assert rates == [1e-3, 1e-3, 5e-4, 2e-4, 5e-5, 2e-5]
+
+
+def test_fill(folder: Path) -> None:
+    masks = fill(folder / "pre", "the [MASK] saw a <mask>", top=4)
+    assert len(masks) == 2 and all(len(guesses) == 4 for guesses in masks)
+    for guesses in masks:
+        shares = [p for _, p in guesses]
+        assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 1
+        assert not {"[MASK]", "[CLS]", "[PAD]", "[UNK]"} & {token for token, _ in guesses}
+    with pytest.raises(UnmaskError, match="has no mask"):
+        fill(folder / "pre", "the cat")
+    with pytest.raises(UnmaskError, match="the model reads 40"):
+        fill(folder / "pre", "[MASK] " * 60)
+
+
+def test_the_run_says_how_to_repeat_it(folder: Path, tmp_path: Path) -> None:
+    run = finetune(
+        Classify(),
+        model=folder / "pre",
+        train=folder / "train.tsv",
+        out=tmp_path / "run",
+        training=FineTuning(steps=1, workers=1),
+        seeds=1,
+    )
+    about = read_json(run.folder / "run.json")
+    assert (
+        about["verb"] == "finetune"
+        and "unmask.finetune(Classify(" in about["call"]
+        and Run.open(run.folder).finished
+    )
