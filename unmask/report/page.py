@@ -235,11 +235,12 @@ def _summary(run: Run, index: int) -> Json:
     held: Json = run.heldout[-1] if run.heldout else {}
     unigram = (run.about.get("lines") or {}).get("unigram")
     mlm = held.get("mlm", held.get("loss"))
+    recipe = (run.about.get("settings") or {}).get("recipe")
     below = unigram - mlm if isinstance(unigram, int | float) and isinstance(mlm, int | float) else None
     return {
         "name": run.name,
         "colour": index % 6 + 1,
-        "recipe": (run.about.get("settings") or {}).get("recipe"),
+        "recipe": recipe.get("name") if isinstance(recipe, dict) else recipe,
         "parameters": run.about.get("parameters"),
         "corpus": run.about.get("corpus") or {},
         "seconds": last.get("seconds", held.get("seconds")),

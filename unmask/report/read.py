@@ -7,7 +7,7 @@ whatever is missing stays empty, and whatever had to be left out is said in `Run
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ class Run:
 
     @property
     def task(self) -> str:
-        return str(self.evaluations.get("finetune", {}).get("task") or self.about.get("task") or self.name)
+        """What was learnt: in a quickstart the name of the labelled set, else the kind of task."""
+        return str(self.about.get("task") or self.evaluations.get("finetune", {}).get("task") or self.name)
 
     @property
     def start(self) -> str:
@@ -123,7 +124,11 @@ def _parts(folder: Path) -> list[Run]:
     """The runs inside a quickstart folder: the body, then each task's two starts."""
     tasks = sorted(path.parent for path in (folder / "tasks").glob("*/*/run.json"))
     body = folder / "body"
-    return [read_run(part) for part in ([body] if (body / "run.json").is_file() else []) + tasks]
+    runs = [read_run(body)] if (body / "run.json").is_file() else []
+    for part in tasks:
+        run, task = read_run(part), clean(part.parent.name)
+        runs.append(replace(run, name=f"{task}, {run.start}", about={**run.about, "task": task}))
+    return runs
 
 
 def _json(path: Path) -> Any:

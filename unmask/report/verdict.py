@@ -134,10 +134,12 @@ def paired(runs: Sequence[Run]) -> list[Row]:
     return out + [_row(None, run, named=False) for key, run in scratch.items() if key not in tasks]
 
 
-def _same(run: Run) -> tuple[str, str, str]:
+def _same(run: Run) -> tuple[str, str, str, str]:
     """What two runs must share to be compared."""
     about = run.evaluations["finetune"]
-    return run.task, str(about.get("metric")), str(about.get("rows"))
+    settings = run.about.get("settings")
+    train = str(settings.get("train")) if isinstance(settings, dict) else ""
+    return run.task, train, str(about.get("metric")), str(about.get("rows"))
 
 
 def _row(pretrained: Run | None, scratch: Run | None, named: bool) -> Row:
