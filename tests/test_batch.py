@@ -13,8 +13,18 @@ LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=40)
 
 
 def test_collate_worked():
-    one = {"ids": np.array([5, 6, 7], np.uint16), "positions": np.array([0, 2]), "targets": np.array([9, 8]), "w": np.float32([1])}
-    two = {"ids": np.array([1, 2], np.uint16), "positions": np.array([1]), "targets": np.array([4]), "w": np.float32([0.5])}
+    one = {
+        "ids": np.array([5, 6, 7], np.uint16),
+        "positions": np.array([0, 2]),
+        "targets": np.array([9, 8]),
+        "w": np.float32([1]),
+    }
+    two = {
+        "ids": np.array([1, 2], np.uint16),
+        "positions": np.array([1]),
+        "targets": np.array([4]),
+        "w": np.float32([0.5]),
+    }
     batch = collate([one, two, one])
     assert batch["ids"].tolist() == [5, 6, 7, 1, 2, 5, 6, 7]
     assert batch["ids"].dtype == torch.int64
@@ -26,7 +36,12 @@ def test_collate_worked():
 
 
 def test_collate_shifts_every_kind_of_positions_and_joins_pieces():
-    row = {"ids": np.arange(5), "lengths": np.array([2, 3]), "span_positions": np.array([[0, 4]]), "segments": np.zeros(5, int)}
+    row = {
+        "ids": np.arange(5),
+        "lengths": np.array([2, 3]),
+        "span_positions": np.array([[0, 4]]),
+        "segments": np.zeros(5, int),
+    }
     batch = collate([row, row])
     assert batch["span_positions"].tolist() == [[0, 4], [5, 9]]
     assert batch["lengths"].tolist() == [2, 3, 2, 3]
@@ -72,7 +87,9 @@ def test_windows_in_pieces_are_a_view_with_a_mask():
     assert mask.shape == (3, 1, 8, 8)
     assert (mask[0, 0, :3, :3] == 0).all() and (mask[0, 0, :3, 3:] == -torch.inf).all()
     assert (mask[1] == 0).all()
-    assert layout(torch.tensor([100] + [28] + [64, 64] * 3)).span == 128  # the longest piece is shorter than a window
+    assert (
+        layout(torch.tensor([100] + [28] + [64, 64] * 3)).span == 128
+    )  # the longest piece is shorter than a window
 
 
 def test_local_mask_worked():

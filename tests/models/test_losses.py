@@ -85,7 +85,9 @@ def test_without_gradients():
     frozen = matrix.detach()
     loss, _ = tokens_loss(states, frozen, bias, targets)
     loss.backward()
-    torch.testing.assert_close(states.grad, ordinary(states, matrix, bias, targets, 1.0)[2][0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        states.grad, ordinary(states, matrix, bias, targets, 1.0)[2][0], rtol=1e-5, atol=1e-5
+    )
 
 
 def test_classes():

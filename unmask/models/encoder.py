@@ -70,8 +70,7 @@ class Layer(nn.Module):
         heads = self.shape.heads
         qkv = self.qkv(x).view(len(x), 3, -1)
         if turn is not None:
-            qk = rotate(qkv[:, :2].view(len(x), 2, heads, -1), turn).flatten(-2)
-            qkv = torch.cat((qk, qkv[:, 2:]), 1)
+            qkv = rotate(qkv, turn, heads, turned=2)
         return attend(qkv, heads, lay, window, dropout)
 
     def _attend_from(
@@ -89,9 +88,8 @@ class Layer(nn.Module):
         kv = F.linear(x, weight[width:], None if bias is None else bias[width:]).view(len(x), 2, -1)
         if turn is not None:
             cos, sin = turn
-            q = rotate(q.view(len(q), heads, -1), (cos[keep], sin[keep])).flatten(-2)
-            k = rotate(kv[:, :1].view(len(x), 1, heads, -1), turn).flatten(-2)
-            kv = torch.cat((k, kv[:, 1:]), 1)
+            q = rotate(q[:, None], (cos[keep], sin[keep]), heads, turned=1)[:, 0]
+            kv = rotate(kv, turn, heads, turned=1)
         return attend_from(q, kv, heads, lay, window, keep, dropout)
 
 

@@ -211,7 +211,8 @@ def _family(config: dict[str, Any]) -> Family:
     known = {kind: family for family in FAMILIES.values() for kind in family.model_types}
     if found not in known:
         raise UnmaskError(
-            f'model_type "{found}" — expected one of {", ".join(known)} — this model cannot be read.{nearest(found, known)}'
+            f'model_type "{found}" — expected one of {", ".join(known)} — this model cannot be read.'
+            + nearest(found, known)
         )
     return known[found]
 

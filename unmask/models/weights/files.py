@@ -58,7 +58,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     pickles = sorted(file.name for pattern in ("*.bin", "*.pt", "*.ckpt") for file in folder.glob(pattern))
     if pickles:
         raise UnmaskError(
-            f"{folder} holds its weights in {pickles[0]}, a pickle, which can run code when it is opened, and is not read — "
+            f"{folder} holds its weights in {pickles[0]}, a pickle, which can run code when opened, and is not read — "
             f"expected {WEIGHTS} — get the model in safetensors, or convert it where you trust it."
         )
     raise UnmaskError(f"{folder} holds no weights — expected {WEIGHTS} or {INDEX} — give a model folder.")
