@@ -17,7 +17,7 @@ def seeds(*values: float) -> Score:
 
 
 def row(scratch: Score | None, pretrained: Score | None, majority: float | None = None) -> Row:
-    return Row("tags", "accuracy", "tag", "test", "500 / 1,000", majority, scratch, pretrained)
+    return Row("tags", "accuracy", "test", "500 / 1,000", majority, scratch, pretrained)
 
 
 @pytest.mark.parametrize(

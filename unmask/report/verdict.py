@@ -27,13 +27,12 @@ class Row:
 
     task: str
     metric: str
-    shape: str
     part: str  # "test" or "dev": what was scored
     rows: str  # how many rows trained and scored
     majority: float | None
     scratch: Score | None
     pretrained: Score | None
-    flat: tuple[str, ...] = ()  # starts whose predictions are the majority class and nothing else
+    flat: tuple[str, ...] = ()  # starts with a seed that says no other than the most frequent class
 
     @property
     def difference(self) -> float | None:
@@ -113,7 +112,6 @@ def stored(results: Sequence[Json]) -> list[Row]:
         Row(
             str(entry.get("task", "task")),
             str(entry.get("metric", "score")),
-            str(entry.get("shape", "")),
             str(entry.get("part", "test")),
             _rows(entry.get("rows")),
             _single(entry.get("majority"), str(entry.get("metric", ""))),
@@ -163,7 +161,6 @@ def _row(pretrained: Run | None, scratch: Run | None, named: bool) -> Row:
     return Row(
         f"{run.task} ({run.name})" if named else run.task,
         metric,
-        str(about.get("shape", "")),
         part,
         _rows(about.get("rows"), part),
         _single(about.get("majority"), metric),
