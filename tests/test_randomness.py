@@ -15,7 +15,9 @@ from unmask.randomness import generator, permutation_slice, permuted
 
 def test_same_draws_in_another_process() -> None:
     code = "from unmask.randomness import generator; print(generator(7, 'masks', 123456).integers(0, 2**62))"
-    other = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    other = int(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    )
     assert other == generator(7, "masks", 123456).integers(0, 2**62)
 
 
