@@ -10,7 +10,6 @@ from cyclopts import CycloptsError
 
 from unmask.errors import UnmaskError
 
-
 ONWARD = "stopped; the same command again goes on from the last checkpoint"
 
 
