@@ -252,6 +252,20 @@ def test_a_label_that_train_lacks_ends_before_any_training(folder: Path, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+def test_labels_that_occur_once_do_not_stop_a_run_without_dev(folder: Path, tmp_path: Path) -> None:
+    rows = [f"a cat {n}\t{'rare' + str(n) if n % 4 == 0 else 'good'}" for n in range(40)]
+    (tmp_path / "train.tsv").write_text("text\tlabel\n" + "\n".join(rows) + "\n")
+    run = finetune(
+        Classify(class_weight="balanced"),
+        model=folder / "pre",
+        train=tmp_path / "train.tsv",
+        out=tmp_path / "run",
+        training=FineTuning(steps=1, workers=1),
+        seeds=1,
+    )
+    assert len(run.evaluations()["finetune"]["labels"]) == 11
+
+
 def test_a_tokenizer_of_another_model(folder: Path, tmp_path: Path) -> None:
     loaded = load_pretrained(folder / "pre/model")
     other = train_tokenizer(["abc def " * 9, " ".join(map(chr, range(0x400, 0x600)))], "wordpiece", 600)

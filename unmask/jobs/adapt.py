@@ -126,7 +126,10 @@ def prepare(
     if not 0 <= overlap < length - frame.room(1):
         raise UnmaskError(f"overlap is {overlap} for rows of {length} tokens — it must be smaller — lower it")
     read: dict[str, Examples] = {"train": task.read(train)}
-    notes = []
+    labels, said = task.labels(
+        read["train"]
+    )  # before rows are held out: a rare label may lie among those alone
+    notes = [said]
     if dev is not None:
         read["dev"] = task.read(dev)
     else:
@@ -138,8 +141,6 @@ def prepare(
         again = sum(x.texts in seen for x in read["test"].items)
         if again:
             notes.append(f"{test}: {again} of {len(read['test'])} texts stand in the training rows too")
-    labels, said = task.labels(read["train"])
-    notes.insert(0, said)
     parts, majority = {}, {}
     for name, examples in read.items():
         task.check(examples, labels)

@@ -222,7 +222,7 @@ def score_labels(
 def majority_labels(train: Examples, examples: Examples, labels: Labels) -> dict[str, float]:
     """The scores of always saying the most frequent training label (or the mean score)."""
     if labels.kind == "score":
-        said: dict[str, Any] = {"score": labels.centre}
+        said: dict[str, Any] = {"score": float(np.mean([float(x.gold) for x in train.items]))}
     else:
         counts = Counter(x.gold for x in train.items)
         said = {"label": max(labels.names, key=lambda name: counts[name])}
