@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from unmask.errors import UnmaskError
+from unmask.jobs.adapt import model_folder
 from unmask.jobs.card import write_card
 from unmask.jobs.feed import ahead, to, updates
 from unmask.jobs.look import Heldout, choose_blanks, filled
@@ -128,7 +129,7 @@ def _network(recipe: Recipe, store: Store, size: str, training: Training, source
     shape = recipe.shape(size, vocab, training.length)
     if source is None:
         return recipe.network(shape, vocab), shape
-    loaded = load_pretrained(source)
+    loaded = load_pretrained(model_folder(source))
     if loaded.tokenizer is None or loaded.tokenizer.fingerprint != store.tokenizer.fingerprint:
         raise UnmaskError(
             f"the tokenizer of {source} is not the corpus's — going on with a body needs its own tokenizer — "
@@ -140,7 +141,7 @@ def _network(recipe: Recipe, store: Store, size: str, training: Training, source
             "choose the recipe of that family"
         )
     model = recipe.network(loaded.shape, vocab)
-    model.load_state_dict(loaded.state, strict=False)
+    loaded.into(model)
     return model, loaded.shape
 
 

@@ -26,7 +26,7 @@ class Shape:
     the angles in (global, local) layers, None for a learned table. window: a local layer sees |i - j| <=
     window / 2; layer i is global if i is a multiple of global_every; 0 for global layers alone. offset: rows
     of the position table before the first (RoBERTa: 2). shared: one layer used L times. bias: of linear maps
-    and norms.
+    and norms. head: a dense layer and an activation before a head's norm, or the norm alone (plain).
     """
 
     vocab: int
@@ -47,6 +47,7 @@ class Shape:
     eps: float = 1e-12
     shared: bool = False
     offset: int = 0
+    head: Literal["dense", "plain"] = "dense"
 
     def __post_init__(self) -> None:
         if self.rotary is not None:  # JSON knows lists only

@@ -29,7 +29,7 @@ STYLES: dict[str, Style] = {"bert": "pooler", "albert": "pooler", "roberta": "de
 class TokensHead(nn.Module):
     """Which token stands here: dense, activation, norm, then the encoder's own embedding table and a bias.
 
-    dense=False leaves the table and bias alone. The table is the encoder's parameter and is not in this
+    dense=False leaves the table and bias alone; a shape with a plain head leaves norm, table and bias. The table is the encoder's parameter and is not in this
     module's state, so a saved model holds it once.
     """
 
@@ -43,7 +43,8 @@ class TokensHead(nn.Module):
             )
         self.activation = shape.activation
         self._encoder = (encoder,)  # in a tuple, so that it is not a part of this module
-        self.dense = nn.Linear(shape.width, shape.table_width, shape.bias) if dense else None
+        plain = shape.head == "plain"
+        self.dense = nn.Linear(shape.width, shape.table_width, shape.bias) if dense and not plain else None
         eps = (
             1e-5 if shape.embedding else shape.eps
         )  # ALBERT's ports use the framework's default in this one norm
@@ -59,10 +60,9 @@ class TokensHead(nn.Module):
 
     def transform(self, states: Tensor) -> Tensor:
         """What the table is multiplied with: [P, H] -> [P, E]."""
-        if self.dense is None or self.norm is None:
-            return states
-        out: Tensor = self.norm(ACTIVATIONS[self.activation](self.dense(states)))
-        return out
+        if self.dense is not None:
+            states = ACTIVATIONS[self.activation](self.dense(states))
+        return states if self.norm is None else self.norm(states)
 
     def forward(self, states: Tensor) -> Tensor:
         """Logits: [P, H] -> [P, V]."""
@@ -106,18 +106,21 @@ class PairHead(nn.Module):
 
 
 class NormedDense(nn.Module):
-    """Dense, activation, norm: what ModernBERT puts before each of its classifiers."""
+    """Dense, activation, norm: what ModernBERT puts before each of its classifiers; of a plain head the norm alone."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.activation = shape.activation
-        self.dense = nn.Linear(shape.width, shape.width, shape.bias)
+        self.dense = nn.Linear(shape.width, shape.width, shape.bias) if shape.head == "dense" else None
         self.norm = nn.LayerNorm(shape.width, shape.eps, bias=shape.bias)
-        start_small(self.dense, 0.02 / (2 * shape.layers) ** 0.5)
+        if self.dense is not None:
+            start_small(self.dense, 0.02 / (2 * shape.layers) ** 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """[R, H] -> [R, H]."""
-        out: Tensor = self.norm(ACTIVATIONS[self.activation](self.dense(x)))
+        if self.dense is not None:
+            x = ACTIVATIONS[self.activation](self.dense(x))
+        out: Tensor = self.norm(x)
         return out
 
 

@@ -93,7 +93,7 @@ class Answer:
         overlap: int,
         training: bool,
     ) -> Windows:
-        asked = tokenizer.encode_batch([x.texts[0] for x in examples.items])
+        asked = tokenizer.encode_batch([x.texts[0] for x in examples.items], specials=True)
         passages = list(dict.fromkeys(x.texts[1] for x in examples.items))
         read = dict(zip(passages, tokenizer.encode_batch(passages), strict=True))
         rows, fates = [], []

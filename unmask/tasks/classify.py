@@ -88,7 +88,7 @@ class Classify:
     ) -> Windows:
         room = length - frame.room(1)
         rows, fates = [], []
-        encoded = tokenizer.encode_batch([x.texts[0] for x in examples.items])
+        encoded = tokenizer.encode_batch([x.texts[0] for x in examples.items], specials=True)
         for number, (item, pieces) in enumerate(zip(examples.items, encoded, strict=True)):
             parts = spans(len(pieces.ids), room, overlap)
             targets, weights = target(item.gold, labels)

@@ -98,8 +98,8 @@ class Pair:
         training: bool,
     ) -> Windows:
         budget = length - frame.room(2)
-        firsts = tokenizer.encode_batch([x.texts[0] for x in examples.items])
-        seconds = tokenizer.encode_batch([x.texts[1] for x in examples.items])
+        firsts = tokenizer.encode_batch([x.texts[0] for x in examples.items], specials=True)
+        seconds = tokenizer.encode_batch([x.texts[1] for x in examples.items], specials=True)
         rows, fates = [], []
         for number, (item, a, b) in enumerate(zip(examples.items, firsts, seconds, strict=True)):
             n, m = fit_pair(len(a.ids), len(b.ids), budget)

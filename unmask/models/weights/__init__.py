@@ -197,6 +197,9 @@ def save_pretrained(
             name in state and (kind in ("body", "pretraining", "classify"))
         ):
             continue
+        if name not in state and shape.head == "plain" and name.endswith(".dense.weight"):
+            tensors[targets[0]] = torch.eye(shape.width)  # a plain head, said in a form that has a dense layer
+            continue
         for target, piece in zip(targets, state[name].chunk(len(targets)), strict=True):
             tensors[(prefix if name in inside else "") + target] = piece
     write_tensors(folder / WEIGHTS, tensors)
@@ -253,6 +256,13 @@ def _ours(
     for name, sources in _table(family, shape, kind).items():
         if all(source in found for source in sources):
             pieces = [found.pop(source) for source in sources]
+            if shape.head == "plain" and not name.startswith("encoder.") and name.endswith(".dense.weight"):
+                if not torch.equal(pieces[0].float(), torch.eye(shape.width)):
+                    raise UnmaskError(
+                        f"{sources[0]} in {folder} is not the identity — a head without activation has none here — "
+                        "this model cannot be read."
+                    )
+                continue
             state[name] = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
         elif name.startswith("encoder.") or any(source in found for source in sources):
             lacking = [source for source in sources if source not in found]
@@ -267,7 +277,7 @@ def _ours(
 
 def _has_form(family: Family, module: nn.Module, part: str) -> bool:
     if isinstance(module, TokensHead):
-        return module.dense is not None
+        return module.norm is not None
     if isinstance(module, ClassifyHead):
         return module.style == family.style or (family.name == "modernbert" and module.style == "normed_mean")
     return part in family.heads

@@ -59,7 +59,7 @@ def to_config(shape: Shape) -> dict[str, Any]:
         "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads,
         "hidden_activation": foreign(shape.activation),
-        "classifier_activation": foreign(shape.activation),
+        "classifier_activation": "linear" if shape.head == "plain" else foreign(shape.activation),
         "max_position_embeddings": shape.positions,
         "norm_eps": shape.eps,
         "norm_bias": False,
@@ -87,7 +87,8 @@ def from_config(config: Config) -> Shape:
         expect(config, key, False, False)
     expect(config, "decoder_bias", True, True)
     activation = known_activation(config, "hidden_activation", "gelu")
-    if known_activation(config, "classifier_activation", "gelu") != activation:
+    plain = config.get("classifier_activation") == "linear"
+    if not plain and known_activation(config, "classifier_activation", "gelu") != activation:
         raise UnmaskError(
             "body and head differ in activation — one is built here — this model cannot be read."
         )
@@ -114,6 +115,7 @@ def from_config(config: Config) -> Shape:
         activation=activation,
         bias=False,
         eps=float(config.get("norm_eps", 1e-5)),
+        head="plain" if plain else "dense",
     )
 
 
