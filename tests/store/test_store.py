@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,8 @@ from hypothesis import strategies as st
 from unmask.corpus import Document
 from unmask.errors import UnmaskError
 from unmask.store import Store, build, gather, shards
-from unmask.store.encode import encode_documents
+from unmask.store.encode import Piece, encode_documents
+from unmask.store.worker import workers
 from unmask.tokens import Tokenizer, train_tokenizer
 
 WORDS = "the cat dog sat mat while seven birds sang loudly old trees near our house today".split()
@@ -100,24 +104,41 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
 
 
-def test_processes_do_not_change_a_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gather, "BATCH_BYTES", 1500)
-    monkeypatch.setattr(gather, "FILE_BYTES", 4000)
-    text = tmp_path / "in.txt"
+@pytest.fixture(scope="module")
+def corpus_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    text = tmp_path_factory.mktemp("text") / "in.txt"
     text.write_text("\n\n".join([document.text for document in STORIES] + [CHINESE]), encoding="utf-8")
-    one = build.build([text], tmp_path / "one", vocab_size=256, processes=1)
-    build.build([text], tmp_path / "two", vocab_size=256, processes=2)
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert len(one.manifest["shards"]["train"]) > 2
-    assert one.documents == 60
+    return text
 
 
-def test_a_stopped_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def one(corpus_text: Path) -> Path:
+    """The corpus of small pieces and shards, made by one process."""
+    out = corpus_text.with_name("one")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gather, "BATCH_BYTES", 1500)
+        patch.setattr(gather, "FILE_BYTES", 4000)
+        store = build.build([corpus_text], out, vocab_size=256, processes=1)
+    assert len(store.manifest["shards"]["train"]) > 2
+    assert store.documents == 60
+    return out
+
+
+def test_processes_do_not_change_a_byte(
+    tmp_path: Path, corpus_text: Path, one: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gather, "BATCH_BYTES", 1500)
     monkeypatch.setattr(gather, "FILE_BYTES", 4000)
-    text = tmp_path / "in.txt"
-    text.write_text("\n\n".join(document.text for document in STORIES))
-    whole = build.build([text], tmp_path / "whole", vocab_size=256, processes=1)
+    build.build([corpus_text], tmp_path / "two", vocab_size=256, processes=2)
+    assert contents(tmp_path / "two") == contents(one)
+
+
+def test_a_stopped_build_goes_on(
+    tmp_path: Path, corpus_text: Path, one: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "BATCH_BYTES", 1500)
+    monkeypatch.setattr(gather, "FILE_BYTES", 4000)
+    text = corpus_text
     wrote: list[str] = []
     write = shards.write_shard
 
@@ -141,10 +162,11 @@ def test_a_stopped_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
     build.build([text], out, vocab_size=256, processes=1)
     assert "train-00000.arrow" not in again and "train-00000.arrow" in wrote
-    assert contents(out) == contents(tmp_path / "whole")
+    assert contents(out) == contents(one)
     again.clear()
-    assert build.build([text], out, vocab_size=256).fingerprint == whole.fingerprint
+    assert build.build([text], out, vocab_size=256).fingerprint == Store(one).fingerprint
     assert not again
+    text = tmp_path / "in.txt"
     text.write_text("something else")
     with pytest.raises(UnmaskError, match="other settings .inputs"):
         build.build([text], out, vocab_size=256)
@@ -260,3 +282,35 @@ def test_sentences_and_documents_tile_the_tokens(texts: list[str]) -> None:
 
 
 _held: dict[str, Tokenizer] = {}
+
+
+SCRIPT = """
+import sys, unmask
+from unmask.store import gather
+gather.BATCH_BYTES, gather.FILE_BYTES = 1500, 4000
+text, out = sys.argv[1:]
+print(unmask.build([text], out, vocab_size=256, processes=2).documents)
+"""
+
+
+def test_a_build_needs_no_guarded_main(tmp_path: Path, corpus_text: Path, one: Path) -> None:
+    """A script on standard input has no file that a worker could import, and its folder no say in what they do."""
+    (tmp_path / "json.py").write_text("raise SystemExit('a file of the working folder was imported')")
+    command = [sys.executable, "-", str(corpus_text), str(tmp_path / "out")]
+    environment = os.environ | {"PYTHONPATH": str(Path(build.__file__).parents[2]), "PYTHONSAFEPATH": "1"}
+    done = subprocess.run(
+        command, input=SCRIPT, capture_output=True, text=True, cwd=tmp_path, env=environment, check=True
+    )
+    assert (done.stdout, done.stderr) == ("60\n", "")
+    assert contents(tmp_path / "out") == contents(one)
+
+
+def test_a_worker_that_dies_is_told(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer.save(tmp_path)
+    with (
+        workers(tmp_path, "en", 2) as encode,
+        pytest.raises(UnmaskError, match=r"worker process ended \(1\)"),
+    ):
+        list(encode([Piece(str(tmp_path / "nothing.arrow"), 0)] * 9))

@@ -63,8 +63,8 @@ def build(
     `tokenizer` is a kind to train (`wordpiece`, `bpe`, `unigram`, `characters`), a `Tokenizer`, or the path of a
     `tokenizer.json`. `exclude` holds texts that must not be in the corpus, and paths of files of such texts.
     `deduplicate` drops exact duplicates of documents, and of lines of at least `repeated_line_bytes`. `heldout` is
-    the share of documents that training never sees. `processes` is the number of worker processes (all processors
-    if None). `say` is told what was understood, how far it is, and the ledger.
+    the share of documents that training never sees. `processes` is the number of worker processes (if None, all
+    processors, or fewer for a small text). `say` is told what was understood, how far it is, and the ledger.
 
     A finished folder of the same text and settings is opened at once, a stopped build goes on. Raises `UnmaskError`
     if the folder holds something else, or the text cannot be read.

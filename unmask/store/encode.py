@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from unmask.corpus.sentences import sentence_ends
 from unmask.corpus.words import word_starts
 from unmask.store.write import Tokenised
-from unmask.tokens import Tokenizer, load_tokenizer, token_starts
+from unmask.tokens import Tokenizer, token_starts
 
 
 @dataclass(frozen=True)
@@ -82,24 +81,6 @@ def _proper_ends(
 
 def _bounds(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
-
-
-# What a worker process holds: set once by `start_worker`.
-_worker: dict[str, tuple[Tokenizer, str]] = {}
-
-
-def start_worker(folder: str, language: str) -> None:
-    """Load the tokenizer into this process, which uses one thread: the processes are the parallelism."""
-    import os
-
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _worker["held"] = (load_tokenizer(Path(folder), language), language)
-
-
-def work(piece: Piece) -> Tokenised:
-    """Encode one piece in a worker process."""
-    tokenizer, language = _worker["held"]
-    return encode_piece(piece, tokenizer, language)
 
 
 def encode_piece(piece: Piece, tokenizer: Tokenizer, language: str) -> Tokenised:

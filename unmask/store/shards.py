@@ -5,12 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +16,14 @@ from numpy.typing import NDArray
 
 from unmask.corpus.ledger import Ledger
 from unmask.errors import UnmaskError
-from unmask.store.encode import Piece, encode_piece, start_worker, work
+from unmask.store.encode import Piece, encode_piece
 from unmask.store.gather import Gathered
+from unmask.store.worker import workers
 from unmask.store.write import Tokenised, write_bytes, write_json, write_shard
 from unmask.tokens import Tokenizer
 
 Encode = Callable[[list[Piece]], Iterator[Tokenised]]
-_AHEAD = 3  # pieces a process that may wait: memory holds this many results
+_WORTH = 4  # pieces that pay for starting a process
 
 
 def write_shards(
@@ -42,10 +39,10 @@ def write_shards(
     Returns a line each: `train` and `heldout` (lines of the manifest, or None), `unigram` (a file), `ledger`.
     """
     building = folder / "building"
-    count = processes if processes is not None else os.cpu_count() or 1
-    if count < 1:
-        raise UnmaskError(f"processes is {count} — expected at least 1")
+    if processes is not None and processes < 1:
+        raise UnmaskError(f"processes is {processes} — expected at least 1")
     batches = sum(file["batches"] for file in gathered.files)
+    count = processes or min(_processors(), batches // _WORTH)
     lines: list[dict[str, Any]] = []
     with _encoder(building / "tokenizer", tokenizer, min(count, batches)) as encode:
         first = 0
@@ -58,6 +55,11 @@ def write_shards(
             lines.append(done)
             first += file["documents"]
     return lines
+
+
+def _processors() -> int:
+    """The processors that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _done(folder: Path, file: Path) -> dict[str, Any] | None:
@@ -116,29 +118,8 @@ def _one(
 @contextmanager
 def _encoder(folder: Path, tokenizer: Tokenizer, processes: int) -> Iterator[Encode]:
     """Something that encodes pieces in their order: in this process, or in several."""
-    if processes <= 1:
+    if processes > 1:
+        with workers(folder, tokenizer.language, processes) as encode:
+            yield encode
+    else:
         yield lambda pieces: (encode_piece(piece, tokenizer, tokenizer.language) for piece in pieces)
-        return
-    # Spawned, never forked: the tokenizers library and Arrow hold threads that do not survive a fork.
-    pool = ProcessPoolExecutor(
-        processes, get_context("spawn"), initializer=start_worker, initargs=(str(folder), tokenizer.language)
-    )
-    try:
-        yield lambda pieces: _in_order(pool, pieces, processes * _AHEAD)
-    except BrokenProcessPool:
-        raise UnmaskError(
-            "a worker process died (was there too little memory? does a script call build outside of"
-            ' `if __name__ == "__main__":`?) — run the same command again, it goes on; or give processes=1'
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _in_order(pool: ProcessPoolExecutor, pieces: list[Piece], ahead: int) -> Iterator[Tokenised]:
-    waiting: deque[Future[Tokenised]] = deque()
-    for piece in pieces:
-        waiting.append(pool.submit(work, piece))
-        if len(waiting) >= ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
