@@ -62,7 +62,7 @@ def test_decimal_points_of_json_numbers_survive(tmp_path: Path) -> None:
         (
             "a.tsv",
             "texts\tlabel\nx\t1\n",
-            'no column "text" — the columns are texts, label. Did you mean "texts"?',
+            'such as --text or --label. Did you mean "texts"?',
         ),
         ("a.tsv", "text\tlabel\nx\t1\ny\n", "line 3: 1 columns — the header has 2"),
         ("a.tsv", "text\tlabel\nx\t1\t2\n", "line 2: 3 columns"),

@@ -20,6 +20,8 @@ from unmask.randomness import generator
 from unmask.tokens import Vocab
 
 ClassWeight = Literal["none", "balanced", "sqrt"]
+LONGEST = 1000  # characters of a label
+LARGEST = 1e30  # of a score: what it deviates by must be a number in fp32
 
 
 @dataclass(frozen=True)
@@ -148,11 +150,21 @@ def learn_labels(values: Sequence[str], regression: bool, how: ClassWeight, wher
             if number is None:
                 raise UnmaskError(f'{where}: the label "{value}" is not a number — regression needs numbers')
         scores = np.array(numbers, np.float64)
+        if abs(scores).max() > LARGEST:
+            raise UnmaskError(
+                f"{where}: a label is {abs(scores).max():g} — scores up to {LARGEST:g} can be learnt — use another unit"
+            )
         why = "asked for" if regression else "the labels have a decimal point"
         labels = Labels(
             "score", ("score",), (1.0,), centre=float(scores.mean()), scale=float(scores.std()) or 1.0
         )
         return labels, f"{where}: scores from {scores.min():g} to {scores.max():g} (regression: {why})"
+    for value in values:
+        if len(value) > LONGEST:
+            raise UnmaskError(
+                f'{where}: a label has {len(value):,} characters ("{value[:20]}…") — a class was expected — '
+                "is this the label column?"
+            )
     counts = Counter(values)
     names = sorted(counts, key=lambda v: (0, int(v), v) if _whole(v) else (1, 0, v))
     if len(names) < 2:
@@ -184,6 +196,11 @@ def check_labels(examples: Examples, labels: Labels) -> None:
     """Raise `UnmaskError` if a row has a label that the training rows lack (which label, which line)."""
     known = set(labels.names)
     for item in examples.items:
+        if isinstance(item.gold, str) and not item.gold.strip():
+            raise UnmaskError(
+                f"{examples.where}, line {item.line}: the label is empty — every row needs one — fill it in, or take "
+                "the row out"
+            )
         values = item.gold if isinstance(item.gold, tuple) else (item.gold,)
         for value in values:
             if labels.kind == "score":

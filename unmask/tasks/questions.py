@@ -7,12 +7,11 @@ the first place where the answer's text occurs is taken, as its baseline does.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from unmask.errors import UnmaskError
-from unmask.tasks.read import Question, read_text
+from unmask.tasks.read import Question, parse, read_text
 
 
 def read_questions(path: Path, *, labelled: bool = True) -> list[Question]:
@@ -26,12 +25,7 @@ def questions(text: str, path: str, *, labelled: bool = True) -> list[Question]:
     Raises `UnmaskError`: not JSON, not of SQuAD's shape, an answer that does not stand at its offset (with the
     question's id, and the offset that would be right if the text occurs exactly once), an id used twice.
     """
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UnmaskError(
-            f"{path}, line {error.lineno}: not JSON ({error.msg}) — expected SQuAD's layout"
-        ) from None
+    data = parse(text, path)
     articles = data.get("data") if isinstance(data, dict) else data
     if not isinstance(articles, list):
         raise UnmaskError(
@@ -40,16 +34,19 @@ def questions(text: str, path: str, *, labelled: bool = True) -> list[Question]:
     found: list[Question] = []
     for number, article in enumerate(articles):
         if isinstance(article, dict) and "context_text" in article:  # CMRC 2018's own layout
-            article = {"title": article.get("context_id"), "paragraphs": [_from_cmrc(article)]}
+            article = {
+                "title": article.get("context_id"),
+                "paragraphs": [_from_cmrc(article, f"{path}: article {number}")],
+            }
         if not isinstance(article, dict) or not isinstance(article.get("paragraphs"), list):
             raise UnmaskError(f'{path}: article {number} has no list "paragraphs" — expected SQuAD\'s layout')
         for paragraph in article["paragraphs"]:
-            if not isinstance(paragraph.get("context"), str) or not isinstance(paragraph.get("qas"), list):
-                raise UnmaskError(f'{path}: a paragraph of article {number} lacks "context" or "qas"')
-            passage = paragraph["context"]
+            passage, qas = _fields(
+                paragraph, f"{path}: a paragraph of article {number}", context=str, qas=list
+            )
             # One article's passages tell about each other, so an article is never divided between train and dev.
             group = str(article.get("title") or article.get("id") or f"passage {hash_of(passage)}")
-            found += [_question(path, passage, group, qa, labelled) for qa in paragraph["qas"]]
+            found += [_question(path, passage, group, qa, labelled) for qa in qas]
     if not found:
         raise UnmaskError(f"{path} holds no question — expected at least one")
     seen: set[str] = set()
@@ -69,32 +66,51 @@ def hash_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _from_cmrc(article: dict[str, Any]) -> dict[str, Any]:
-    qas = [
-        {
-            "id": q["query_id"],
-            "question": q["query_text"],
-            "answers": [{"text": a} for a in q.get("answers", [])],
-        }
-        for q in article["qas"]
-    ]
-    return {"context": article["context_text"], "qas": qas}
+def _fields(value: object, where: str, **kinds: type) -> list[Any]:
+    """The values of an object's keys, each of the kind that is expected. Raises UnmaskError where one is not."""
+    there = value if isinstance(value, dict) else {}
+    for key, kind in kinds.items():
+        if not isinstance(there.get(key), kind):
+            expected = {str: "a text", list: "a list"}[kind]
+            raise UnmaskError(
+                f'{where} lacks "{key}" — {expected} was expected, as in SQuAD\'s layout — add it'
+            )
+    return [there[key] for key in kinds]
+
+
+def _from_cmrc(article: dict[str, Any], where: str) -> dict[str, Any]:
+    passage, qas = _fields(article, where, context_text=str, qas=list)
+    found = []
+    for qa in qas:
+        name, question = _fields(qa, f"{where}: a question", query_id=str, query_text=str)
+        answers = [{"text": text} for text in qa.get("answers") or []]
+        found.append({"id": name, "question": question, "answers": answers})
+    return {"context": passage, "qas": found}
 
 
 def _question(path: str, passage: str, group: str, qa: dict[str, Any], labelled: bool) -> Question:
+    (question,) = _fields(qa, f'{path}: a question of "{group}"', question=str)
     name = str(qa.get("id", ""))
-    if not name or not isinstance(qa.get("question"), str):
-        raise UnmaskError(f'{path}: a question of "{group}" lacks "id" or "question"')
+    if not name:
+        raise UnmaskError(f'{path}: the question "{question[:60]}" of "{group}" lacks "id" — add one')
     impossible = bool(qa.get("is_impossible", False))
     answers: dict[tuple[str, int | None], None] = {}
-    for answer in qa.get("answers", []) if labelled and not impossible else []:
-        text, start = answer.get("text"), answer.get("answer_start")
-        if not isinstance(text, str) or not text.strip():
+    given = qa.get("answers") if labelled and not impossible else None
+    if not isinstance(given, list | None):
+        raise UnmaskError(
+            f'{path}: question "{name}": "answers" is no list — expected SQuAD\'s layout — make it one'
+        )
+    for answer in given or []:
+        text, start = (
+            _fields(answer, f'{path}: question "{name}": an answer', text=str)[0],
+            answer.get("answer_start"),
+        )
+        if not text.strip():
             raise UnmaskError(
                 f'{path}: question "{name}" has an empty answer — an unanswerable one says "is_impossible"'
             )
         answers[text, _place(path, name, passage, text, start)] = None
-    return Question(name, passage, qa["question"], tuple(answers), impossible, group)
+    return Question(name, passage, question, tuple(answers), impossible, group)
 
 
 def _place(path: str, name: str, passage: str, text: str, start: object) -> int | None:

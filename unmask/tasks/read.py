@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from unmask.errors import UnmaskError, nearest
 
@@ -60,9 +61,13 @@ class Question:
 
 def read_text(path: Path) -> str:
     """The whole file as text: UTF-8, a byte order mark allowed, unpacked if its name ends in .gz or .xz."""
+    if path.is_dir():
+        raise UnmaskError(f"{path} is a folder — a file of rows was expected — name one in it")
     if not path.is_file():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise UnmaskError(f"there is no file {path} — expected a labelled file.{nearest(path.name, beside)}")
+        raise UnmaskError(
+            f"there is no file {path} — expected a file of rows — check the path.{nearest(path.name, beside)}"
+        )
     raw = path.read_bytes()
     if path.suffix in PACKED:
         try:
@@ -79,13 +84,40 @@ def decode(raw: bytes, where: str) -> str:
     except UnicodeDecodeError as error:
         at = error.start + (3 if raw.startswith(b"\xef\xbb\xbf") else 0)
         line = raw.count(b"\n", 0, at) + 1
+        guess = "UTF-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
         raise UnmaskError(
             f"{where} is not UTF-8: byte {at} is 0x{raw[at]:02x} (line {line}) — convert it first, for example with "
-            f"iconv -f LATIN1 -t UTF-8"
+            f"iconv -f {guess} -t UTF-8"
         ) from None
     if not text.strip():
         raise UnmaskError(f"{where} is empty — expected at least one row")
     return text
+
+
+def parse(text: str, where: str, line: int = 1) -> Any:
+    """JSON that begins on `line` of `where`. Raises UnmaskError for what is no JSON, or no text that can be written."""
+    try:
+        value = json.loads(text)
+        if "\\ud" in text.lower():  # only such an escape can leave half of a character
+            json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise UnmaskError(
+            f"{where}, line {line + error.lineno - 1}: not JSON ({error.msg} at character {error.colno})"
+        ) from None
+    except RecursionError:
+        raise UnmaskError(
+            f"{where}, line {line}: JSON nested too deep — expected rows — flatten it"
+        ) from None
+    except UnicodeEncodeError:
+        raise UnmaskError(
+            f'{where}, line {line}: half of a surrogate pair, such as "\\ud83d" alone — expected whole characters — '
+            "write the file again as UTF-8"
+        ) from None
+    except ValueError:  # Python refuses whole numbers of more than 4,300 digits
+        raise UnmaskError(
+            f"{where}, line {line}: a number with thousands of digits — a label or a text was expected — quote it"
+        ) from None
+    return value
 
 
 def kind_of(path: Path) -> str:
@@ -154,8 +186,8 @@ def _need(wanted: list[str], there: Iterable[str], where: str) -> None:
     for name in wanted:
         if name not in names:
             raise UnmaskError(
-                f'{where}: there is no column "{name}" — the columns are {", ".join(names) or "none"}.'
-                + nearest(name, names)
+                f'{where}: there is no column "{name}" — the columns are {", ".join(names) or "none"} — '
+                f"say which is which with the task's options, such as --text or --label.{nearest(name, names)}"
             )
 
 
@@ -188,12 +220,7 @@ def _json_lines(text: str, wanted: list[str], where: str) -> list[Record]:
     for line, row in enumerate(text.split("\n"), 1):
         if not row.strip():
             continue
-        try:
-            value = json.loads(row)
-        except json.JSONDecodeError as error:
-            raise UnmaskError(
-                f"{where}, line {line}: not JSON ({error.msg} at character {error.pos + 1})"
-            ) from None
+        value = parse(row, where, line)
         if not isinstance(value, dict):
             raise UnmaskError(
                 f"{where}, line {line}: {type(value).__name__} — expected an object with named columns"
