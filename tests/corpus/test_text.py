@@ -68,14 +68,18 @@ LONG = "The quick brown fox jumps over the lazy dog."
     ],
 )
 def test_excluded(lines: list[str], gone: set[int]) -> None:
-    assert Excluded([LONG, "good."]).touched(lines) == gone
+    excluded = Excluded([LONG, "good."])
+    assert excluded.touched([lines]) == [gone]
+    # Neighbours change nothing, and no text is found across two documents.
+    assert excluded.touched([["ok"], lines, lines, [], ["ok"]]) == [set(), gone, gone, set(), set()]
+    assert excluded.touched([[LONG[:20]], [LONG[20:]]]) == [set(), set()]
 
 
 @given(st.text(min_size=1, max_size=60), st.text(max_size=40), st.text(max_size=40))
 def test_what_is_excluded_is_found(needle: str, before: str, after: str) -> None:
     """Planted anywhere, a long text is found; what is found does hold it."""
     lines = (before + " " + needle + " " + after).split("\n")
-    found = Excluded([needle]).touched(lines)
+    found = Excluded([needle]).touched([lines])[0]
     folded = fold(needle)
     if len(folded) >= 16 and folded in "".join(map(fold, lines)):
         assert found
@@ -83,6 +87,11 @@ def test_what_is_excluded_is_found(needle: str, before: str, after: str) -> None
         fold(piece) and fold(piece) in "".join(map(fold, lines)) for piece in (needle, *needle.split("\n"))
     ):
         assert not found
+
+
+@given(st.text(st.sampled_from("aA！Ｚ１＜\u0338\u0301é ﾊﾞ㌔～\u3000\uff5f")))
+def test_fold_is_nfkc(text: str) -> None:
+    assert fold(text) == "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def test_sentences_worked() -> None:

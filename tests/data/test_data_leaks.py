@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from unmask.data.leaks import fold, found_in
+from unmask.corpus.exclude import fold
+from unmask.data.leaks import found_in
 
 
 def test_found_anywhere_and_folded() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from scipy.stats import ks_2samp
 
+from unmask.corpus.exclude import fold
 from unmask.data import MASK, Rows, TaskFiles, chinese, english, newspaper, path
-from unmask.data.leaks import fold, found_in
+from unmask.data.leaks import found_in
 from unmask.errors import UnmaskError
 
 LANGUAGES = {"en": english, "zh": chinese}

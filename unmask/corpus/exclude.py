@@ -12,9 +12,10 @@ so the time does not depend on how many texts are excluded.
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -25,8 +26,14 @@ _BITS = 22
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
+# Full-width forms, the bulk of what NFKC changes in Chinese: put right beforehand, they spare most of its work.
+_WIDE = re.compile("[\uff01-\uff5e]+")
+_NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+
+
 def fold(text: str) -> str:
-    """NFKC, case folded, without white space."""
+    """What counts as the same text: NFKC, case folded, without white space."""
+    text = _WIDE.sub(lambda match: match.group().translate(_NARROW), text)
     return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
@@ -53,22 +60,32 @@ class Excluded:
         """16 hexadecimal digits of the set."""
         return hashlib.sha256("\n".join(sorted(self._lines)).encode()).hexdigest()[:16]
 
-    def touched(self, lines: list[str]) -> set[int]:
-        """The numbers of the lines that hold an excluded text, or a part of one."""
+    def touched(self, documents: Sequence[list[str]]) -> list[set[int]]:
+        """For each document, given as its lines, the numbers of the lines that hold an excluded text or a part of one.
+
+        Many short documents at once cost little more than one long one.
+        """
+        found: list[set[int]] = [set() for _ in documents]
         if not self._lines:
-            return set()
-        folded = [fold(line) for line in lines]
-        found = {number for number, line in enumerate(folded) if line in self._lines}
+            return found
+        folded, places = [], []  # of every line; no folded text holds the "\n" that keeps two documents apart
+        for number, lines in enumerate(documents):
+            folded += [*map(fold, lines), "\n"]
+            places += [(number, line) for line in range(len(lines) + 1)]
+        for piece, (number, line) in zip(folded, places, strict=True):
+            if piece in self._lines:
+                found[number].add(line)
         whole = "".join(folded)
         if len(whole) < SHORTEST or not self._starts:
             return found
-        ends = list(accumulate(len(line) for line in folded))
+        ends = list(accumulate(map(len, folded)))
         windows = _windows(whole)
         for place in np.flatnonzero(self._sieve[windows >> np.uint64(64 - _BITS)]).tolist():
             for text in self._starts.get(int(windows[place]), ()):
                 if whole.startswith(text, place):
                     first, last = bisect_right(ends, place), bisect_right(ends, place + len(text) - 1)
-                    found.update(range(first, last + 1))
+                    for number, line in places[first : last + 1]:
+                        found[number].add(line)
         return found
 
 

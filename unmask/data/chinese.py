@@ -10,11 +10,13 @@ text itself, as with a person who has labelled a little of a large text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, compress
 from pathlib import Path
 
 from unmask.corpus import Document
+from unmask.corpus.exclude import fold
 from unmask.data import Rows, TaskFiles, making, writing
-from unmask.data.leaks import fold, found_in
+from unmask.data.leaks import found_in
 from unmask.data.making import Asked, Named, Word
 from unmask.data.newspaper import (
     AFTER_END,
@@ -83,12 +85,14 @@ def _paragraph_sentences(news: Paper, part: str) -> Iterator[tuple[int, list[lis
         yield number, [sentences(news.paragraphs[i]) for i in news.articles[number]]
 
 
-def _neighbours(article: list[list[Paragraph]], number: int) -> list[tuple[str, str, int]]:
+def _neighbours(
+    article: list[list[Paragraph]], whole: list[list[bool]], number: int
+) -> list[tuple[str, str, int]]:
     pairs = []
-    for paragraph in article:
+    for paragraph, can in zip(article, whole, strict=True):
         i = 0
         while i + 1 < len(paragraph):
-            fits = is_whole(paragraph[i], *SENTENCE) and is_whole(paragraph[i + 1], *SENTENCE)
+            fits = can[i] and can[i + 1]
             if fits:
                 pairs.append((plain(paragraph[i]), plain(paragraph[i + 1]), number))
             i += 2 if fits else 1  # no sentence is in two pairs
@@ -118,9 +122,10 @@ def write_tasks(folder: Path, seed: int, rows: Mapping[str, Rows] = ROWS) -> lis
     for n, part in enumerate(writing.PARTS):
         single[part], pairs[part], asked[part] = [], [], []
         for number, article in _paragraph_sentences(news, part):
+            whole = [[is_whole(sentence, *SENTENCE) for sentence in paragraph] for paragraph in article]
             flat = [sentence for paragraph in article for sentence in paragraph]
-            single[part] += [s for s in flat if is_whole(s, *SENTENCE)]
-            pairs[part] += _neighbours(article, number)
+            single[part] += compress(flat, chain.from_iterable(whole))
+            pairs[part] += _neighbours(article, whole, number)
             if "answer" not in rows:  # each set is drawn by itself: the others do not change its rows
                 continue
             rng = generator(seed, "chinese questions", number)

@@ -18,8 +18,9 @@ from pathlib import Path
 import sentencex
 
 from unmask.corpus import Document
+from unmask.corpus.exclude import fold
 from unmask.data import Rows, TaskFiles, making, path, writing
-from unmask.data.leaks import fold, found_in
+from unmask.data.leaks import found_in
 from unmask.data.making import Asked, Named, Word
 from unmask.errors import UnmaskError, nearest
 from unmask.randomness import generator

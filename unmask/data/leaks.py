@@ -8,20 +8,16 @@ is compared in full, so the answer is exact and 20 million characters take about
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
 
+from unmask.corpus.exclude import fold
+
 BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing modulo 2^64
 LONG, SHORT = 24, 8
 BATCH = 1 << 20
-
-
-def fold(text: str) -> str:
-    """NFKC, case folded, white space removed: what counts as the same text."""
-    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _power(n: int) -> np.uint64:

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from unmask.corpus.exclude import fold
 from unmask.data import Rows, TaskFiles
-from unmask.data.leaks import fold
 from unmask.data.making import Asked, Blank, Pair
 from unmask.errors import UnmaskError
 

@@ -125,7 +125,7 @@ def _distinct(
     lines_stage, stage = ledger.stage("lines", "lines"), ledger.stage("documents after their lines")
     lines = [document.text.split("\n") for document in batch]
     gone: list[dict[int, str]] = [
-        dict.fromkeys(rules.excluded.touched(own), "holds an excluded text") for own in lines
+        dict.fromkeys(numbers, "holds an excluded text") for numbers in rules.excluded.touched(lines)
     ]
     if rules.deduplicate:
         _repeated(lines, gone, rules.repeated_line_bytes, seen_lines)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from unmask.corpus.words import ALONE, HAN, UNSPACED, classes, word_starts
 from unmask.errors import UnmaskError
+from unmask.tokens.characters import character_table, encode_characters
 
 ROLES = ("pad", "unk", "cls", "sep", "mask")
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # of the tokenizers trained here: ids 0 to 4
@@ -118,6 +119,10 @@ class Tokenizer:
         return "\n" in self.decode(self.encode("a\na").ids)
 
     @cached_property
+    def _characters(self) -> NDArray[np.int32] | None:
+        return character_table(json.loads(self.content))
+
+    @cached_property
     def _with_specials(self) -> tokenizers.Tokenizer:
         inner = tokenizers.Tokenizer.from_str(self.content)
         inner.encode_special_tokens = False
@@ -146,6 +151,12 @@ class Tokenizer:
         self, texts: Sequence[str], *, specials: bool = False
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
         """The tokens of many texts laid end to end: ids `[n]`, offsets `[n, 2]` within each text, counts `[texts]`."""
+        if (
+            self._characters is not None
+            and not specials
+            and (found := encode_characters(texts, self._characters))
+        ):
+            return found
         inner = self._with_specials if specials else self._inner
         encodings = inner.encode_batch(list(texts), add_special_tokens=False)
         ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32)
