@@ -232,3 +232,26 @@ def load_config(folder):
     from unmask.models.weights import bert
 
     return bert.from_config(json.loads((folder / "config.json").read_text()))
+
+
+@pytest.mark.parametrize("kind", ["tokens", "classify", "tag", "span"])
+def test_a_plain_head_opens_as_modernbert(kind, tmp_path):
+    """Ours without a dense layer, theirs with the identity and no activation: the same logits, there and back."""
+    from dataclasses import replace
+
+    from unmask.models import sized
+
+    shape = replace(sized("modernbert", "tiny", VOCAB, 16), window=4, head="plain")
+    torch.manual_seed(3)
+    network = Network(shape, kind, "normed").eval()
+    save_pretrained(tmp_path / "a", "modernbert", network, shape, None, heads=kind)
+    theirs = AUTO[kind].from_pretrained(tmp_path / "a", attn_implementation="sdpa").eval()
+    ids, _ = inputs("modernbert")
+    with torch.no_grad():
+        assert_near(network.logits(ids, None), padded(theirs, "modernbert", ids, None))
+    loaded = load_pretrained(tmp_path / "a")
+    assert replace(loaded.shape, window=4, global_every=3) == shape
+    again = Network(shape, kind, "normed").eval()
+    assert loaded.into(again) == ()
+    save_pretrained(tmp_path / "b", "modernbert", again, shape, None, heads=kind)
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()

@@ -21,7 +21,7 @@ from unmask.models.encoder import Encoder
 from unmask.models.layers import ACTIVATIONS, drop, start_small
 from unmask.models.losses import classes_loss, tokens_loss
 
-Style = Literal["pooler", "dense", "normed", "normed_mean", "mean", "compare"]
+Style = Literal["pooler", "dense", "normed", "normed_mean", "mean", "asked", "compare"]
 #: how each family classifies a row
 STYLES: dict[str, Style] = {"bert": "pooler", "albert": "pooler", "roberta": "dense", "modernbert": "normed"}
 
@@ -128,7 +128,8 @@ class ClassifyHead(nn.Module):
     """One answer a row (or a row of two segments); one class is a number.
 
     styles: "pooler" (BERT, ALBERT: pooler, dropout, linear), "dense" (RoBERTa: dropout, dense, tanh, dropout,
-    linear), "normed" (ModernBERT: dense, activation, norm, dropout, linear; "normed_mean" on the mean of the
+    linear), "asked" (one token of the row that the caller names, such as its blank; normed where the encoder is
+    pre-norm), "normed" (ModernBERT: dense, activation, norm, dropout, linear; "normed_mean" on the mean of the
     row), "mean" (mean of the row, dropout, linear), "compare" (segment means u and v: [u, v, |u - v|, u * v],
     dropout, linear). Unknown styles raise `UnmaskError`.
     """
@@ -146,7 +147,7 @@ class ClassifyHead(nn.Module):
         self.first: Pooler | NormedDense | None = None
         if style in ("pooler", "dense"):
             self.first = Pooler(shape)
-        elif style in ("normed", "normed_mean"):
+        elif style in ("normed", "normed_mean") or (style == "asked" and shape.norm == "pre"):
             self.first = NormedDense(shape)
         self.out = nn.Linear(shape.width * (4 if style == "compare" else 1), classes)
         start_small(self.out, shape.width**-0.5 if shape.norm == "pre" else 0.02)

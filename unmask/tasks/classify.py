@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
+from unmask.errors import UnmaskError
 from unmask.evaluation import metrics
 from unmask.tasks.examples import (
     ClassWeight,
@@ -49,6 +50,10 @@ class Classify:
     group: Annotated[str | None, "column of the document a row is from; dev never divides one"] = None
     regression: Annotated[bool, "predict a number, however the labels are written"] = False
     class_weight: Annotated[ClassWeight, "weigh rare classes up: none, balanced or sqrt"] = "none"
+    head: Annotated[
+        Literal["auto", "first", "mean", "mask"],
+        "read [CLS], the mean of the row, or the [MASK] that each text holds; auto: mean up to small, else [CLS]",
+    ] = "auto"
 
     NAME: ClassVar[str] = "classify"
     HEADS: ClassVar[str] = "classify"
@@ -91,15 +96,18 @@ class Classify:
         encoded = tokenizer.encode_batch([x.texts[0] for x in examples.items], specials=True)
         for number, (item, pieces) in enumerate(zip(examples.items, encoded, strict=True)):
             parts = spans(len(pieces.ids), room, overlap)
+            if self.head == "mask":
+                parts = self._around(pieces.ids, parts, tokenizer.vocab, f"{examples.where}, line {item.line}")
             targets, weights = target(item.gold, labels)
             for start, stop in parts:
                 ids, segments = frame.row(pieces.ids[start:stop])
+                asked = np.flatnonzero(ids == tokenizer.vocab.mask)[:1] if self.head == "mask" else np.array([0])
                 rows.append(
                     Window(
                         number,
                         ids,
                         segments,
-                        np.array([0]),
+                        asked,
                         np.array([0]),
                         targets,
                         weights / np.float32(len(parts)),
@@ -109,12 +117,25 @@ class Classify:
         return Windows(rows, fates)
 
     def example(self, row: Window, vocab: Vocab, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return labelled(row)
+        found = labelled(row)
+        return {**found, "asked_positions": row.positions} if self.head == "mask" else found
+
+    def _around(
+        self, ids: np.ndarray, parts: Sequence[tuple[int, int]], vocab: Vocab, where: str
+    ) -> list[tuple[int, int]]:
+        """The windows that hold a [MASK]. Raises `UnmaskError` for a text without one."""
+        holding = [(start, stop) for start, stop in parts if (ids[start:stop] == vocab.mask).any()]
+        if not holding:
+            raise UnmaskError(f"{where}: no [MASK] in the text — the head mask reads one — put it in, or use another --head")
+        return holding
 
     def network(self, shape: Shape, vocab: Vocab, labels: Labels) -> nn.Module:
-        from unmask.tasks.networks import classifier
+        from unmask.tasks.networks import classifier, few
 
-        return classifier(shape, outputs=len(labels.names), style="first")
+        if self.head == "mask":
+            return classifier(shape, outputs=len(labels.names), reads="asked")
+        mean = self.head == "mean" or (self.head == "auto" and few(shape))
+        return classifier(shape, outputs=len(labels.names), reads="mean" if mean else "first")
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         from unmask.tasks.networks import label_loss

@@ -52,6 +52,7 @@ class Examples:
 class Labels:
     """What can be said: `names` of classes or tags; `kind` "classes", "score", "tags" or "spans".
 
+    `characters` says that every word of the training sentences is one character, as in Chinese files.
     `weights` has one number a name (mean 1 over the training rows); `scheme` is how tags mark entities;
     `centre` and `scale` are the mean and deviation of the training scores, and `threshold` how far "no answer"
     may lie below the best span before it wins.
@@ -64,6 +65,7 @@ class Labels:
     centre: float = 0.0
     scale: float = 1.0
     threshold: float | None = None
+    characters: bool = False
 
     def index(self, name: str) -> int:
         return self.names.index(name)

@@ -40,10 +40,21 @@ class TaskModel(nn.Module):
         self.gain = 1.0
 
 
-def classifier(shape: Shape, outputs: int, style: Literal["first", "compare"]) -> TaskModel:
-    """One output a row: from the first token as the family does it, or by comparing two parts."""
-    own: Style = "normed" if shape.norm == "pre" else "dense" if shape.segments == 1 else "pooler"
-    return TaskModel(Encoder(shape), ClassifyHead(shape, outputs, "compare" if style == "compare" else own))
+def classifier(shape: Shape, outputs: int, reads: Literal["first", "mean", "asked", "compare"]) -> TaskModel:
+    """One output a row: from its first token as the family does it, its mean, an asked token, or two parts compared."""
+    pre = shape.norm == "pre"
+    styles: dict[str, Style] = {
+        "first": "normed" if pre else "dense" if shape.segments == 1 else "pooler",
+        "mean": "normed_mean" if pre else "mean",
+        "asked": "asked",
+        "compare": "compare",
+    }
+    return TaskModel(Encoder(shape), ClassifyHead(shape, outputs, styles[reads]))
+
+
+def few(shape: Shape) -> bool:
+    """Whether a body is so small (up to the size *small*) that few steps do not teach its first token to sum up."""
+    return shape.layers <= 4 and shape.width <= 512
 
 
 def tagger(shape: Shape, outputs: int) -> TaskModel:
@@ -67,7 +78,7 @@ def reader(shape: Shape) -> TaskModel:
 def label_logits(model: nn.Module, batch: Batch) -> Tensor:  # [R, C]
     assert isinstance(model, TaskModel) and isinstance(model.head, ClassifyHead)
     lay = layout(batch["lengths"], batch["ids"].device)
-    keep = model.head.asks(lay)
+    keep = batch["asked_positions"] if model.head.style == "asked" else model.head.asks(lay)
     states = model.encoder(batch["ids"], lay, batch.get("segments"), keep)
     logits: Tensor = model.head(states, lay, batch.get("parts"))
     return logits.float() * model.gain

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from unmask.models import Shape
 
-SMALL = 512  # width of the widest size, small, whose head compares by default
 
 
 @dataclass(frozen=True)
@@ -121,12 +120,10 @@ class Pair:
         return {**labelled(row), "parts": parts}
 
     def network(self, shape: Shape, vocab: Vocab, labels: Labels) -> nn.Module:
-        from unmask.tasks.networks import classifier
+        from unmask.tasks.networks import classifier, few
 
-        compares = self.head == "compare" or (
-            self.head == "auto" and shape.layers <= 4 and shape.width <= SMALL
-        )
-        return classifier(shape, outputs=len(labels.names), style="compare" if compares else "first")
+        compares = self.head == "compare" or (self.head == "auto" and few(shape))
+        return classifier(shape, outputs=len(labels.names), reads="compare" if compares else "first")
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         from unmask.tasks.networks import label_loss

@@ -71,7 +71,7 @@ def _fields(value: object, where: str, **kinds: type) -> list[Any]:
     there = value if isinstance(value, dict) else {}
     for key, kind in kinds.items():
         if not isinstance(there.get(key), kind):
-            expected = {str: "a text", list: "a list"}[kind]
+            expected = "a text" if kind is str else "a list"
             raise UnmaskError(
                 f'{where} lacks "{key}" — {expected} was expected, as in SQuAD\'s layout — add it'
             )

@@ -76,7 +76,10 @@ class Tag:
             else "no entity marks: scored by accuracy"
         )
         weights = class_weights([counts[name] for name in names], self.class_weight)
-        return Labels("tags", tuple(names), weights, found), f"{train.where}: {len(names)} tags, {marks}"
+        single = all(len(word) == 1 for x in train.items for word in x.texts)
+        return Labels(
+            "tags", tuple(names), weights, found, characters=single
+        ), f"{train.where}: {len(names)} tags, {marks}"
 
     def check(self, examples: Examples, labels: Labels) -> None:
         """Raise `UnmaskError` for a tag that the training rows lack."""
