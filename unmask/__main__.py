@@ -10,7 +10,7 @@ from cyclopts import CycloptsError
 
 from unmask.errors import UnmaskError
 
-ONWARD = "stopped; the same command again goes on from the last checkpoint"
+ONWARD = "stopped; the same command again goes on from the last checkpoint, or anew where there is none"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,21 +34,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         if debug:
             raise
-        print(
-            f"\nunmask: {str(stop) or ONWARD}",
-            file=sys.stderr,
-        )
+        print(f"\nunmask: {str(stop) or ONWARD}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `unmask predict … | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a folder without permission: the system's own words and the place
+        if debug or error.strerror is None:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        return _complain(
+            f"{place}{error.strerror} — a file that can be read or written was expected — check the path"
+        )
     except SystemExit as end:  # cyclopts ends so after --help and --version
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     return 0
 
 
 def _complain(message: str) -> int:
-    print(f"unmask: {message}", file=sys.stderr)
+    from unmask.commands.watch import visible
+
+    print(f"unmask: {visible(message)}", file=sys.stderr)
     return 2
 
 

@@ -66,6 +66,7 @@ def corpus(
             processes=processes,
             say=watch.say,
         )
+        watch.say(f"{out} is made; try: unmask pretrain bert {out} --budget 30m")
     print(
         f"{out}: {store.documents:,} documents, {store.tokens:,} tokens to train on; fingerprint {store.fingerprint}"
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from unmask.commands.watch import Watch
+from unmask.commands.watch import Watch, ask
 
 
 def evaluate(
@@ -19,7 +19,7 @@ def evaluate(
 ) -> None:
     """Score a fine-tuned model on labelled rows.
 
-    Example: unmask evaluate runs/classify test.tsv
+    Example: unmask evaluate runs/stars test.csv
     """
     from unmask.jobs.predict import evaluate as job
 
@@ -33,12 +33,16 @@ def predict(
     *,
     out: Annotated[Path | None, Parameter(help="the file to write; standard output if not given")] = None,
 ) -> None:
-    """Predict: one JSON object a row, in their order.
+    """Predict new rows: one JSON object a row, in their order.
 
-    Example: unmask predict runs/classify new.tsv --out predictions.jsonl
+    Rows are read in the format of the training file, or one a line (.txt, standard input).
+
+    Example: unmask predict runs/stars reviews.txt > answers.jsonl
     """
     from unmask.jobs.predict import predict as job
 
+    if source == "-":
+        ask("a row without its label a line")
     with Watch() as watch:
         lines = (
             json.dumps(row, ensure_ascii=False)
@@ -51,7 +55,10 @@ def predict(
         # Written aside and renamed: a stop leaves no half file that looks whole.
         out.parent.mkdir(parents=True, exist_ok=True)
         part = out.with_name(f".{out.name}.part")
-        with open(part, "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
-        os.replace(part, out)
+        try:
+            with open(part, "w", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in lines)
+            os.replace(part, out)
+        finally:
+            part.unlink(missing_ok=True)
         watch.say(f"{out} is written")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+
+from unmask.commands.watch import lines
 
 
 def fill(
@@ -22,9 +23,12 @@ def fill(
 
     Example: unmask fill runs/bert "The capital of France is [MASK]."
     """
-    from unmask.jobs.fill import fill as job
+    from unmask.jobs.fill import Filler
 
-    for line in (line.rstrip("\n") for line in sys.stdin) if text == "-" else [text]:
-        if line.strip():
-            for number, guesses in enumerate(job(run, line, top=top), start=1):
-                print(f"{number}  " + "   ".join(f"{token} {100 * share:.1f} %" for token, share in guesses))
+    filler = Filler(run)
+    for line in lines("a text with [MASK] in it a line") if text == "-" else [text]:
+        for number, guesses in enumerate(filler.fill(line, top=top), start=1):
+            print(
+                f"{number}  " + "   ".join(f"{token} {100 * share:.1f} %" for token, share in guesses),
+                flush=True,
+            )

@@ -74,6 +74,10 @@ def _verb(name: str) -> Any:
                 from_scratch=from_scratch,
                 watch=watch,
             )
-            watch.say(f"{run.folder} is finished; try: unmask report {model} {run.folder}")
+            asked = test or "FILE"
+            watch.say(
+                f"{run.folder} is finished; try: unmask evaluate {run.folder} {asked}, unmask predict {run.folder}"
+                + (f", unmask report {model} {run.folder}" if (model / "run.json").is_file() else "")
+            )
 
     return finetune

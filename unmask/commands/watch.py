@@ -10,9 +10,10 @@ error or a stop leaves the terminal as it was.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -20,9 +21,48 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
+from unmask.errors import UnmaskError
 from unmask.settings import show_count, show_seconds
 
 EVERY = 10.0  # seconds between two plain lines
+# What a label or a file name could do to a terminal: control characters (its own commands among them) and marks that
+# turn the direction of what is written.
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    """The text with unseen marks written out as ``\\u202e``, so that data cannot command the terminal."""
+    return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def ask(what: str) -> None:
+    """Say what is waited for, where a person is at the keyboard and would otherwise wonder."""
+    if sys.stdin.isatty():
+        print(f"{what}; Ctrl-D ends", file=sys.stderr)
+
+
+def lines(what: str) -> Iterator[str]:
+    """The lines of standard input that hold something, one as soon as it is there.
+
+    Raises UnmaskError where they are no UTF-8, or where there is none.
+    """
+    ask(what)
+    empty = True
+    for number, raw in enumerate(sys.stdin.buffer, 1):
+        try:
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UnmaskError(
+                f"standard input, line {number} is not UTF-8: byte {error.start} of it is 0x{raw[error.start]:02x} — "
+                "convert it first, for example with iconv -f LATIN1 -t UTF-8"
+            ) from None
+        if line.strip():
+            empty = False
+            yield line
+    if empty:
+        raise UnmaskError(f"standard input is empty — {what} was expected — give a text, or pipe one in")
 
 
 def share(event: dict[str, Any]) -> float | None:
@@ -81,7 +121,7 @@ class Watch:
     def say(self, text: str) -> None:
         """A sentence; it ends a bar, since it speaks of what comes next."""
         self.close()
-        self._console.print(text, markup=False)
+        self._console.print(visible(text), markup=False)
         self._printed = -EVERY
 
     def _step(self, event: dict[str, Any]) -> None:
@@ -91,7 +131,7 @@ class Watch:
         elif self._now() - self._printed >= EVERY or done == 1.0:
             self._printed = self._now()
             percent = "" if done is None else f"{100 * done:3.0f} %  "
-            self._console.print(percent + " · ".join(facts(event)), markup=False)
+            self._console.print(visible(percent + " · ".join(facts(event))), markup=False)
 
     def _move(self, done: float | None, event: dict[str, Any]) -> None:
         if self._bar is None:
@@ -104,6 +144,6 @@ class Watch:
             self._bar.task_ids[0],
             total=None if done is None else 1.0,
             completed=done or 0.0,
-            description=" · ".join(facts(event)),
+            description=visible(" · ".join(facts(event))),
             refresh=True,
         )

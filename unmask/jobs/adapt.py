@@ -27,6 +27,8 @@ from torch import Tensor, nn
 from unmask.batch import collate
 from unmask.errors import UnmaskError
 from unmask.evaluation.metrics import constant
+from unmask.jobs.source import model_folder as model_folder
+from unmask.jobs.source import open_source
 from unmask.jobs.tuned import FineTuning, default_rate, save_task
 from unmask.models import Shape
 from unmask.models.heads import SpanHead
@@ -81,21 +83,6 @@ class Prepared:
         return self.training.steps or max(1, math.ceil(self.training.epochs * rows / self.training.batch))
 
 
-def model_folder(path: Path) -> Path:
-    """The folder with the weights: `path` itself, or the `model/` of a run."""
-    for folder in (path / "model", path):
-        if (folder / "config.json").is_file():
-            return folder
-    raise UnmaskError(
-        f"{path} holds no model — expected a run folder with model/, or a folder with config.json"
-    )
-
-
-def frame_of(vocab: Vocab, shape: Shape, family: str) -> Frame:
-    """How this family's rows begin, divide and end."""
-    return Frame(vocab, segments=shape.segments > 1, separators=2 if family == "roberta" else 1)
-
-
 def prepare(
     task: Task,
     *,
@@ -107,18 +94,8 @@ def prepare(
     from_scratch: bool,
 ) -> Prepared:
     """Read and check everything, before any training. Raises `UnmaskError` for whatever is wrong with the input."""
-    source = model_folder(model)
-    loaded = load_pretrained(source)
-    shape, tokenizer = loaded.shape, loaded.tokenizer
-    if tokenizer is None:
-        raise UnmaskError(f"{source} has no tokenizer.json — expected one beside the weights — copy it there")
-    vocab = tokenizer.vocab
-    if vocab.size > shape.vocab or vocab.size < 0.99 * shape.vocab - 128:  # models pad their table a little
-        raise UnmaskError(
-            f"{source}: the tokenizer has {vocab.size} pieces and the model {shape.vocab} — they do not belong "
-            "together — put the tokenizer the model was trained with beside it"
-        )
-    frame = frame_of(vocab, shape, loaded.family)
+    source = open_source(model)
+    shape, tokenizer, frame = source.loaded.shape, source.tokenizer, source.frame
     length = min(training.length or min(shape.positions, 512), shape.positions)
     if length < 16:
         raise UnmaskError(f"length is {length} — at least 16 tokens are needed — give more")
@@ -126,9 +103,8 @@ def prepare(
     if not 0 <= overlap < length - frame.room(1):
         raise UnmaskError(f"overlap is {overlap} for rows of {length} tokens — it must be smaller — lower it")
     read: dict[str, Examples] = {"train": task.read(train)}
-    labels, said = task.labels(
-        read["train"]
-    )  # before rows are held out: a rare label may lie among those alone
+    # Before rows are held out: a rare label may lie among those alone.
+    labels, said = task.labels(read["train"])
     notes = [said]
     if dev is not None:
         read["dev"] = task.read(dev)
@@ -152,8 +128,8 @@ def prepare(
     if not parts["train"].windows.rows:
         raise UnmaskError(f"{train}: no row is left to learn from — see the ledger: every one was dropped")
     return Prepared(
-        task, training, source, from_scratch, loaded.family, shape, tokenizer, frame, labels, length, overlap,
-        parts, majority, tuple(notes),
+        task, training, source.folder, from_scratch, source.loaded.family, shape, tokenizer, frame, labels,
+        length, overlap, parts, majority, tuple(notes),
     )  # fmt: skip
 
 
@@ -167,9 +143,8 @@ def fresh(p: Prepared, seed: int) -> TaskModel:
     assert isinstance(model, TaskModel)
     if not p.from_scratch:
         loaded = load_pretrained(p.source)
-        body = {
-            k: v for k, v in loaded.state.items() if k.partition(".")[0] in BODY
-        }  # another task's head stays out
+        # Another task's head stays out.
+        body = {name: value for name, value in loaded.state.items() if name.partition(".")[0] in BODY}
         replace(loaded, state=body).into(model)
     model.encoder.dropout = p.training.dropout
     if not isinstance(model.head, SpanHead):  # which has none, as in BERT's code

@@ -8,6 +8,7 @@ test file is scored once a seed, by the checkpoint that was chosen on dev.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -90,9 +91,17 @@ def finetune(
         task=task.NAME,
         start="scratch" if from_scratch else "pretrained",
     )
+    files = fingerprints(p, {"train": train, "dev": dev, "test": test})
     if run.finished:
-        watch({"event": "say", "text": f"{out} is finished"})
+        changed = [name for name, value in run.about.get("files", files).items() if files.get(name) != value]
+        if changed:
+            raise UnmaskError(
+                f"{out} is finished, and what it was made of has changed since: {', '.join(changed)} — the same was "
+                "expected — give another --out"
+            )
+        watch({"event": "say", "text": f"{out} was finished before; nothing to do"})
         return run
+    run.note(files=files)
     for stale in (run.folder / "seeds", run.folder / "model"):
         shutil.rmtree(stale, ignore_errors=True)
     (run.folder / "metrics.jsonl").unlink(missing_ok=True)  # a fine-tuning that was stopped starts anew
@@ -132,11 +141,26 @@ def finetune(
     shutil.rmtree(run.folder / "seeds")
     result = summary(p, done, best["seed"], ledger.to_json())
     run.save_evaluation("finetune", result)
-    if result["equals_majority"]:
-        words = f"a seed scores no other than the most frequent answer ({leading}): it has learnt nothing from the text"
-        watch({"event": "say", "text": words})
+    watch({"event": "say", "text": verdict(result)})
     run.finish()
     return run
+
+
+def verdict(result: Event) -> str:
+    """The outcome in a sentence or two, against the answer that needs no text."""
+    leading, part = result["metric"], next(reversed(result["scores"]))
+    found, floor = result["scores"][part][leading], result["majority"][leading]
+    several = f" (median of {len(result['seeds'])} seeds, {found['low']:.1f} to {found['high']:.1f})"
+    words = (
+        f"{leading} on {part}: {found['median']:.1f}{several if len(result['seeds']) > 1 else ''}; "
+        f"the most frequent answer scores {floor:.1f}"
+    )
+    if result["equals_majority"]:
+        words += (
+            ". At least one seed says nothing else than that answer: it has learnt nothing from the text. "
+            "More --epochs, more rows or a longer pre-training may help"
+        )
+    return words
 
 
 def summary(p: Prepared, done: list[Event], best: int, ledger: Any) -> dict[str, Any]:
@@ -172,6 +196,19 @@ def summary(p: Prepared, done: list[Event], best: int, ledger: Any) -> dict[str,
         "scheme": p.labels.scheme,
         "ledger": ledger,
     }
+
+
+def fingerprints(p: Prepared, paths: dict[str, Path | None]) -> dict[str, str]:
+    """Hashes of the files of rows and of the model's weights, so that a finished run is not taken for another's."""
+    files = {name: [path] for name, path in paths.items() if path is not None}
+    found = {}
+    for name, held in {**files, "model": sorted(p.source.glob("*.safetensors"))}.items():
+        whole = hashlib.sha256()
+        for path in held:
+            with open(path, "rb") as file:
+                whole.update(hashlib.file_digest(file, "sha256").digest())
+        found[name] = whole.hexdigest()[:16]
+    return found
 
 
 # -- what became of the rows -----------------------------------------------------------------------------------
@@ -249,8 +286,13 @@ def beside(job: Event, shares: list[list[int]]) -> Iterator[Event]:
             else:
                 yield event
         failed = [worker.wait() for worker in started]
+        if any(code < 0 for code in failed):  # a signal: the system took it, most often for its memory
+            raise UnmaskError(
+                f"a process that trained a seed was ended from outside (signal {-min(failed)}) — memory may be short — "
+                "try --workers 1, or a smaller --batch"
+            )
         if any(failed):
-            raise RuntimeError(f"a worker ended with {max(failed, key=abs)}; its traceback stands above")
+            raise RuntimeError(f"a worker ended with {max(failed)}; its traceback stands above")
     finally:
         for worker in started:
             if worker.poll() is None:

@@ -28,24 +28,19 @@ class Tuned:
     def __init__(self, folder: Path) -> None:
         import torch
 
-        from unmask.jobs.adapt import frame_of, model_folder
-        from unmask.models.weights import load_pretrained
+        from unmask.jobs.source import model_folder, open_source
         from unmask.tasks.networks import TaskModel
 
-        source = model_folder(folder)
-        self.note: Note = load_task(source)
-        loaded = load_pretrained(source)
-        if loaded.tokenizer is None:
-            raise UnmaskError(
-                f"{source} has no tokenizer.json — expected one beside the weights — copy it there"
-            )
-        self.tokenizer = loaded.tokenizer
-        self.frame = frame_of(self.tokenizer.vocab, loaded.shape, loaded.family)
-        model = self.note.task.network(loaded.shape, self.tokenizer.vocab, self.note.labels)
+        self.note: Note = load_task(model_folder(folder))
+        source = open_source(folder)
+        self.tokenizer, self.frame = source.tokenizer, source.frame
+        model = self.note.task.network(source.loaded.shape, self.tokenizer.vocab, self.note.labels)
         assert isinstance(model, TaskModel)
-        fresh = loaded.into(model)
+        fresh = source.loaded.into(model)
         if fresh:
-            raise UnmaskError(f"{source} lacks {', '.join(fresh)} — expected a whole model — fine-tune again")
+            raise UnmaskError(
+                f"{source.folder} lacks {', '.join(fresh)} — expected a whole model — fine-tune again"
+            )
         model.gain = 1.0  # it stands in the weights
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device).eval()
@@ -81,9 +76,10 @@ def predict(run: Path, source: Path | str = "-", watch: Watch | None = None) -> 
         where, text, kind = "standard input", decode(sys.stdin.buffer.read(), "standard input"), ""
     else:
         where, text, kind = str(source), read_text(Path(source)), kind_of(Path(source))
-    examples = unlabelled(task, text, kind, where)
+    examples = unlabelled(task, text, kind, where, characters=tuned.note.labels.characters)
     if watch is not None:
-        watch({"event": "say", "text": f"{where}: {len(examples)} rows"})
+        notes = "".join(f"; {note}" for note in examples.notes)
+        watch({"event": "say", "text": f"{where}: {len(examples)} rows{notes}"})
     for at in range(0, len(examples), 512):
         part = examples.items[at : at + 512]
         for item, said in zip(part, tuned.say(Examples(where, part)), strict=True):
@@ -101,27 +97,34 @@ def shown(task: Task, item: Example, said: Row) -> Row:
     return {"text": item.texts[0], **said}
 
 
-def unlabelled(task: Task, text: str, kind: str, where: str) -> Examples:
+def unlabelled(task: Task, text: str, kind: str, where: str, *, characters: bool = False) -> Examples:
     """The examples of a text in the task's own format; labels that stand in it are not looked at.
 
     Without a name that tells (standard input): JSON lines if the first line is an object, else for one text a row
-    a line, for two texts a tab between them, for tags the words of a sentence divided by spaces, a sentence a line.
+    a line, for two texts a tab between them, for tags the words of a sentence divided by spaces, a sentence a line
+    (where the model was trained on single `characters`, as in Chinese, every character is a word).
     """
     if isinstance(task, Answer):
         return task.examples(questions(text, where, labelled=False), where, False)
     lines = [(n, row.removesuffix("\r")) for n, row in enumerate(text.split("\n"), 1)]
     filled = [(n, row) for n, row in lines if row.strip()]
+    blank = sum(not row.strip() for _, row in lines[:-1])  # after the last line's end there is nothing
+    notes = (f"{blank} blank lines are no rows",) if blank else ()
     if isinstance(task, Tag):
         if kind:
             return task.examples(sentences(text, kind, where, labelled=False), where, False)
-        return Examples(where, tuple(Example(str(n), n, tuple(row.split()), None) for n, row in filled))
+        words = [tuple("".join(row.split())) if characters else tuple(row.split()) for _, row in filled]
+        items = tuple(Example(str(n), n, found, None) for (n, _), found in zip(filled, words, strict=True))
+        return Examples(where, items, notes)
     assert isinstance(task, Classify | Pair)
     columns = [task.text] if isinstance(task, Classify) else [task.text_a, task.text_b]
-    if kind in ("csv", "tsv", "jsonl") or (not kind and filled[0][1].lstrip().startswith("{")):
-        records = table(text, kind or "jsonl", columns, where)
-        items = [Example(str(r.line), r.line, tuple(r.cells[c] for c in columns), None) for r in records]
-        return Examples(where, tuple(items))
-    return Examples(where, tuple(_plain(n, row, len(columns), where) for n, row in filled))
+    if kind in ("", "json"):
+        kind = "jsonl" if kind or filled[0][1].lstrip().startswith("{") else "txt"
+    if kind in ("csv", "tsv", "jsonl"):
+        records = table(text, kind, columns, where)
+        rows = [Example(str(r.line), r.line, tuple(r.cells[c] for c in columns), None) for r in records]
+        return Examples(where, tuple(rows))
+    return Examples(where, tuple(_plain(n, row, len(columns), where) for n, row in filled), notes)
 
 
 def _plain(line: int, row: str, parts: int, where: str) -> Example:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from unmask.settings import from_json, to_json
 from unmask.tasks import TASKS, Labels, Task
 
 NOTE = "task.json"
+MOST = 65_536  # rows of an update
 
 
 @dataclass(frozen=True)
@@ -46,23 +48,30 @@ class FineTuning:
     seed: Annotated[int, "of the first run; the others count on from it"] = 0
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("steps", 1),
-            ("batch", 1),
-            ("evaluate_every", 1),
-            ("patience", 1),
-            ("workers", 1),
-        ):
+        for name in ("steps", "batch", "evaluate_every", "patience", "workers"):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise UnmaskError(f"{name} is {value} — at least {least} is needed — give more")
-        if self.epochs <= 0:
-            raise UnmaskError(f"epochs is {self.epochs} — more than 0 is needed — give more")
-        if self.learning_rate is not None and self.learning_rate <= 0:
-            raise UnmaskError(f"learning_rate is {self.learning_rate} — more than 0 is needed, such as 5e-5")
+            if value is not None and value < 1:
+                raise UnmaskError(f"{name} is {value} — at least 1 is needed — give more")
+        if self.batch > MOST:
+            raise UnmaskError(f"batch is {self.batch} — at most {MOST:,} rows are taken — give fewer")
+        if not 0 < self.epochs < math.inf:  # nan is in no range
+            raise UnmaskError(f"epochs is {self.epochs} — a number above 0 is needed — give one such as 3")
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise UnmaskError(
+                f"learning_rate is {self.learning_rate} — a number above 0 is needed — give one such as 5e-5"
+            )
         for name in ("warmup", "dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise UnmaskError(f"{name} is {getattr(self, name)} — it is a share, from 0 to below 1")
+                raise UnmaskError(f"{name} is {getattr(self, name)} — a share is needed — give 0 to below 1")
+        for name in ("weight_decay", "clip"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UnmaskError(
+                    f"{name} is {getattr(self, name)} — 0 or more is needed — give 0 to switch it off"
+                )
+        if not 0 <= self.seed < 2**32:
+            raise UnmaskError(
+                f"seed is {self.seed} — a whole number from 0 to {2**32 - 1} is needed — give another"
+            )
 
 
 def default_rate(shape: Shape) -> float:
@@ -111,5 +120,5 @@ def load_task(folder: Path) -> Note:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         task = from_json(TASKS[data["task"]], data["settings"], str(path))
         return Note(task, from_json(Labels, data["labels"], str(path)), data["length"], data["overlap"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnmaskError(f"{path} is damaged ({error!r}) — restore it from the run that wrote it") from None

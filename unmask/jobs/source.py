@@ -1,0 +1,77 @@
+"""The model that a job starts from or asks: its folder found, its tokenizer fitting, its weights whole and finite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from unmask.errors import UnmaskError
+from unmask.models import Shape
+from unmask.models.encoder import Encoder
+from unmask.models.weights import Loaded, load_pretrained
+from unmask.tasks import Frame
+from unmask.tokens import Tokenizer, Vocab
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model folder that has been read and checked."""
+
+    folder: Path
+    loaded: Loaded
+    tokenizer: Tokenizer
+    frame: Frame
+
+
+def model_folder(path: Path) -> Path:
+    """The folder with the weights: `path` itself, or the `model/` of a run."""
+    for folder in (path / "model", path):
+        if (folder / "config.json").is_file():
+            return folder
+    if (path / "run.json").is_file():
+        raise UnmaskError(
+            f"{path} holds no model yet — its run is not finished — give the command of that run again, it goes on"
+        )
+    raise UnmaskError(
+        f"{path} holds no model — expected a run folder with model/, or a folder with config.json"
+    )
+
+
+def frame_of(vocab: Vocab, shape: Shape, family: str) -> Frame:
+    """How this family's rows begin, divide and end."""
+    return Frame(vocab, segments=shape.segments > 1, separators=2 if family == "roberta" else 1)
+
+
+def open_source(path: Path) -> Source:
+    """Read a run's model or a model folder.
+
+    Raises `UnmaskError` where there is no tokenizer, where the tokenizer is another model's, and where the weights
+    are of other shapes than the configuration says or hold what is no number.
+    """
+    folder = model_folder(path)
+    loaded = load_pretrained(folder)
+    shape, tokenizer = loaded.shape, loaded.tokenizer
+    if tokenizer is None:
+        raise UnmaskError(f"{folder} has no tokenizer.json — expected one beside the weights — copy it there")
+    size = tokenizer.vocab.size
+    if size > shape.vocab or size < 0.99 * shape.vocab - 128:  # models pad their table a little
+        raise UnmaskError(
+            f"{folder}: the tokenizer has {size} pieces and the model {shape.vocab} — they do not belong together — "
+            "put the tokenizer the model was trained with beside it"
+        )
+    with torch.device("meta"):  # no memory is asked for what config.json claims before the weights agree
+        expected = {f"encoder.{name}": value.shape for name, value in Encoder(shape).named_parameters()}
+    for name, tensor in loaded.state.items():
+        if name in expected and tensor.shape != expected[name]:
+            raise UnmaskError(
+                f"{folder}: {name} is {list(tensor.shape)} and by config.json {list(expected[name])} — they do "
+                "not belong together — copy the whole folder again"
+            )
+        if not torch.isfinite(tensor).all():
+            raise UnmaskError(
+                f"{folder}: {name} holds what is no finite number — the file is damaged, or its training went wrong — "
+                "copy it again, or train with a lower rate"
+            )
+    return Source(folder, loaded, tokenizer, frame_of(tokenizer.vocab, shape, loaded.family))
