@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,10 +63,41 @@ def test_tables(tmp_path: Path, suffix: str, write: Callable[[Path], None]) -> N
         read([str(file)], column="texts")
 
 
-@pytest.mark.parametrize("suffix", ["gz", "xz", "zst"])
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "xz": lambda plain: lzma.compress(plain, preset=0),
+    "zst": zstandard.compress,
+}
+
+
+@pytest.mark.parametrize("suffix", list(PACK))
+def test_bombs(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What unpacks to far more than its size is stopped early; what text is like, and small files, are not."""
+    monkeypatch.setattr(streams, "BOMB_BYTES", 100_000)
+    file = tmp_path / f"data.txt.{suffix}"
+    line = b"a" * 99 + b"\n"
+    file.write_bytes(PACK[suffix](line * 999))
+    assert len(read([str(file)])) == 999
+    file.write_bytes(PACK[suffix](line * 100_000))
+    with pytest.raises(UnmaskError, match="unpacks to more than 200 times its size"):
+        read([str(file)])
+    monkeypatch.setattr(streams, "BOMB_RATIO", 10**6)
+    assert sum(1 for _ in streams.read_lines(str(file))) == 100_000
+    # One line of 20 MB: no more of it is held than a line may have.
+    monkeypatch.setattr(streams, "LONGEST_LINE", 100_000)
+    file.write_bytes(PACK[suffix](b"a" * 20_000_000))
+    tracemalloc.start()
+    with pytest.raises(UnmaskError, match="longer than 100,000 bytes"):
+        read([str(file)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3_000_000
+
+
+@pytest.mark.parametrize("suffix", list(PACK))
 def test_compressed_and_damaged(tmp_path: Path, suffix: str) -> None:
     plain = "\n".join(TEXTS * 300).encode()
-    pack = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstandard.compress}[suffix]
+    pack = PACK[suffix]
     file = tmp_path / f"data.txt.{suffix}"
     file.write_bytes(pack(plain))
     assert [text for _, text in read([str(file)])] == TEXTS * 300
@@ -153,6 +185,30 @@ def test_a_long_line_is_refused_and_a_long_document_split(
     assert "".join(document.text for document in found) == "aaaa\nbbbb\ncccc\ndddddddddddddd"
     assert max(len(document.text) for document in found) <= 10
     assert ledger.stage("read").total("split") == 1
+
+
+@pytest.mark.parametrize(("layout", "name"), [("file", "a.txt"), ("blank", "a.txt:1")])
+def test_a_long_text_file_comes_in_parts_of_one_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, name: str
+) -> None:
+    monkeypatch.setattr(readers, "LONGEST_DOCUMENT", 100)
+    lines = [f"line {number:03d}" for number in range(40)]
+    (tmp_path / "a.txt").write_text("\n".join(lines))
+    (tmp_path / "b.txt").write_text("short")
+    ledger = Ledger()
+    stage = ledger.stage("read")
+    sources = [str(tmp_path / "a.txt"), str(tmp_path / "b.txt")]
+    found = []
+    for document in read_documents(sources, layout, "text", stage):
+        ledger.check()  # at any time
+        found.append(document)
+    assert "\n".join(document.text for document in found) == "\n".join([*lines, "short"])
+    assert [document.id for document in found[:-1]] == [name, *(f"{name}#{n}" for n in range(1, 4))]
+    assert max(len(document.text) for document in found) <= 100
+    assert stage.came == 2
+    assert stage.counts["kept"] == {"": 1}
+    assert stage.counts["split"] == {"longer than 100 characters": 1}
+    assert stage.samples["split"] == {"longer than 100 characters": [name]}
 
 
 def test_hub(monkeypatch: pytest.MonkeyPatch) -> None:

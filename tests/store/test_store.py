@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unmask.corpus import Document
+from unmask.corpus import Document, readers
 from unmask.errors import UnmaskError
 from unmask.store import Store, build, gather, shards
 from unmask.store.encode import Piece, encode_documents
@@ -170,6 +171,38 @@ def test_a_stopped_build_goes_on(
     text.write_text("something else")
     with pytest.raises(UnmaskError, match="other settings .inputs"):
         build.build([text], out, vocab_size=256)
+
+
+def test_a_disk_that_is_clearly_too_small_is_told_before_the_work(
+    tmp_path: Path, corpus_text: Path, tokenizer: Tokenizer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    needed = Store(folder).tokens * 2.125  # of 54 of the 60 stories
+    for room, fits in ((0.5, False), (1.2, True)):
+        usage = SimpleNamespace(free=int(room * needed))
+        monkeypatch.setattr(shards.shutil, "disk_usage", lambda where, usage=usage: usage)
+        if fits:
+            assert build.build(documents=STORIES, out=out, tokenizer=tokenizer).documents == 59
+        else:
+            with pytest.raises(UnmaskError, match="of room, and the tokens of .* need at least"):
+                build.build(documents=STORIES, out=out, tokenizer=tokenizer)
+            assert not list(out.glob("*.arrow"))
+
+
+def test_a_few_huge_files_give_held_out_documents(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "LONGEST_DOCUMENT", 500)
+    for book in range(2):
+        lines = [line for story in STORIES[book * 30 : book * 30 + 30] for line in story.text.split("\n")]
+        (tmp_path / f"book {book}.txt").write_text("\n".join(lines))
+    out = tmp_path / "out"
+    train = build.build([tmp_path], out, tokenizer=tokenizer, layout="file", processes=1)
+    held = Store(out, part="heldout")
+    assert held.documents == 1 and train.documents > 5
+    assert 0 < held.tokens < 0.2 * train.tokens
+    read = json.loads((out / "ledger.json").read_text())["stages"][0]
+    assert (read["in"], sum(told["count"] for told in read["split"].values())) == (2, 2)
 
 
 def test_documents_from_memory_are_compared_by_their_text(tmp_path: Path, tokenizer: Tokenizer) -> None:

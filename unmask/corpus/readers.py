@@ -21,7 +21,9 @@ from unmask.corpus.streams import LONGEST_LINE, STANDARD_INPUT, inner_suffix, re
 from unmask.errors import UnmaskError, nearest
 
 LAYOUTS = ("auto", "file", "blank", "line")
-LONGEST_DOCUMENT = 8_000_000  # characters; a longer one is split between two of its lines
+# Characters; a longer document is split between two of its lines. A row reads a thousandth of that, and a corpus of
+# a few huge files still comes in enough pieces for some to be held out.
+LONGEST_DOCUMENT = 1_000_000
 _JUDGED = 1_000_000
 _SMALL = 1_000_000  # bytes: several text files smaller than this are a document each
 TOLD = {
@@ -68,15 +70,17 @@ def read_documents(sources: Sequence[str], layout: str, column: str, stage: Stag
     """
     for source in sources:
         texts = 0
-        for document in _raw(source, layout, column):
-            stage.take()
-            if not document.text.strip():
-                stage.add("dropped", "no text", document.id)
-                continue
-            texts += 1
-            pieces = list(_pieces(document))
-            reason = "" if len(pieces) == 1 else f"longer than {LONGEST_DOCUMENT:,} characters"
-            stage.add("kept" if len(pieces) == 1 else "split", reason, document.id if reason else "")
+        for document, part in _raw(source, layout, column):
+            pieces = [piece for piece in _pieces(document) if piece.text.strip()]
+            texts += len(pieces)
+            if not part:  # further parts of a document that was read in parts came in with the first
+                stage.take()
+                if part is None and not pieces:
+                    stage.add("dropped", "no text", document.id)
+                elif part is None and len(pieces) == 1:
+                    stage.add("kept")
+                else:
+                    stage.add("split", f"longer than {LONGEST_DOCUMENT:,} characters", document.id)
             yield from pieces
         if not texts:
             if len(sources) == 1 or source == STANDARD_INPUT:
@@ -93,16 +97,20 @@ def _pieces(document: Document) -> Iterator[Document]:
         end = LONGEST_DOCUMENT if end < 0 else end
         yield Document(text[:end], f"{document.id}#{number}", document.source)
         text, number = text[end:], number + 1
-    if text.strip():
-        yield Document(text, f"{document.id}#{number}" if number else document.id, document.source)
+    yield Document(text, f"{document.id}#{number}" if number else document.id, document.source)
 
 
-def _raw(source: str, layout: str, column: str) -> Iterator[Document]:
+def _raw(source: str, layout: str, column: str) -> Iterator[tuple[Document, int | None]]:
+    """Documents as they are, each with None, or parts of a long text with their numbers."""
+    if source == STANDARD_INPUT or (not source.startswith(HUB) and inner_suffix(source) == ".txt"):
+        return _text(source, layout)
+    return ((document, None) for document in _rows(source, column))
+
+
+def _rows(source: str, column: str) -> Iterator[Document]:
     if source.startswith(HUB):
         return _hub(source, column)
-    suffix = ".txt" if source == STANDARD_INPUT else inner_suffix(source)
-    if suffix == ".txt":
-        return _text(source, layout)
+    suffix = inner_suffix(source)
     if suffix == ".jsonl":
         return _jsonl(source, column)
     if suffix == ".parquet":
@@ -114,41 +122,35 @@ def _short(source: str) -> str:
     return "stdin" if source == STANDARD_INPUT else Path(source).name
 
 
-def _text(source: str, layout: str) -> Iterator[Document]:
+def _text(source: str, layout: str) -> Iterator[tuple[Document, int | None]]:
     name = _short(source)
     if layout == "line":
         for number, line in enumerate(read_lines(source), 1):
             if line.strip():
-                yield Document(line, f"{name}:{number}", source)
+                yield Document(line, f"{name}:{number}", source), None
         return
     lines: list[str] = []
-    begin, held, part = 1, 0, 0
+    begin = held = part = 0
+
+    def document() -> Document:
+        label = name if layout == "file" else f"{name}:{begin}"
+        return Document("\n".join(lines), f"{label}#{part}" if part else label, source)
+
     for number, line in enumerate(read_lines(source), 1):
         if layout == "blank" and not line.strip():
             if lines:
-                yield Document("\n".join(lines), f"{name}:{begin}", source)
-            lines, held = [], 0
+                yield document(), part or None
+            lines, held, part = [], 0, 0
             continue
-        if (
-            held + len(line) > LONGEST_DOCUMENT and lines
-        ):  # a piece at a time: the file may not fit into memory
-            yield Document(
-                "\n".join(lines), f"{name}#{part}" if layout == "file" else f"{name}:{begin}", source
-            )
+        if lines and held + len(line) > LONGEST_DOCUMENT:  # the file may not fit into memory
+            yield document(), part
             lines, held, part = [], 0, part + 1
-        if not lines:
+        if not lines and not part:
             begin = number
         lines.append(line)
         held += len(line) + 1
     if lines:
-        label = (
-            name
-            if layout == "file" and not part
-            else f"{name}#{part}"
-            if layout == "file"
-            else f"{name}:{begin}"
-        )
-        yield Document("\n".join(lines), label, source)
+        yield document(), part or None
 
 
 def _jsonl(source: str, column: str) -> Iterator[Document]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import math
+import os
 import sys
 import zlib
 from collections.abc import Iterator
@@ -18,6 +20,8 @@ from typing import IO, cast
 from unmask.errors import UnmaskError
 
 LONGEST_LINE = 64 * 1024 * 1024  # bytes
+# A file that unpacks to more than this is held to be a bomb: text of a human hand packs 3 to 20 times.
+BOMB_BYTES, BOMB_RATIO = 64 * 1024 * 1024, 200
 COMPRESSED = (".gz", ".zst", ".xz")
 STANDARD_INPUT = "-"
 
@@ -48,11 +52,12 @@ def open_bytes(name: str) -> IO[bytes]:
 def read_lines(name: str) -> Iterator[str]:
     """The lines of a file, without their ends; a byte order mark at the beginning is left out.
 
-    Raises `UnmaskError` at bytes that are not UTF-8 (file and byte), at a line longer than `LONGEST_LINE`, and
-    where compressed data is damaged.
+    Raises `UnmaskError` at bytes that are not UTF-8 (file and byte), at a line longer than `LONGEST_LINE`, where
+    compressed data is damaged, and where it unpacks to more than `BOMB_BYTES` and `BOMB_RATIO` times its size.
     """
     offset = 0
     shown = "standard input" if name == STANDARD_INPUT else name
+    most = _most_bytes(name)
     try:
         with open_bytes(name) as stream:
             while raw := stream.readline(LONGEST_LINE + 1):
@@ -68,6 +73,11 @@ def read_lines(name: str) -> Iterator[str]:
                 if offset == 0:
                     line = line.removeprefix("\ufeff")
                 offset += len(raw)
+                if offset > most:
+                    raise UnmaskError(
+                        f"{shown} unpacks to more than {BOMB_RATIO} times its size — text does not pack so well, and it"
+                        " may be made to fill the disk — if it is right, unpack it and give the plain file"
+                    )
                 yield line.removesuffix("\n").removesuffix("\r")
     except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
         raise UnmaskError(
@@ -77,6 +87,13 @@ def read_lines(name: str) -> Iterator[str]:
         if error.errno is None and name.lower().endswith(".zst"):
             raise UnmaskError(f"{shown}: the compressed data is damaged or cut off ({error})") from None
         raise UnmaskError(f"{shown} cannot be read: {error.strerror or error}") from None
+
+
+def _most_bytes(name: str) -> float:
+    """How many bytes may come out of a file; no limit for those that are not compressed."""
+    if not name.lower().endswith(COMPRESSED) or not os.path.isfile(name):
+        return math.inf
+    return max(BOMB_BYTES, BOMB_RATIO * os.path.getsize(name))
 
 
 def _not_utf8(name: str, raw: bytes, offset: int, error: UnicodeDecodeError) -> UnmaskError:

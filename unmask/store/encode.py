@@ -85,8 +85,11 @@ def _bounds(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
 
 def encode_piece(piece: Piece, tokenizer: Tokenizer, language: str) -> Tokenised:
     """Read a piece from its file and encode it."""
+    return encode_documents(*read_piece(piece), tokenizer, language)
+
+
+def read_piece(piece: Piece) -> tuple[list[str], list[str]]:
+    """The ids and the texts of a piece."""
     with pa.OSFile(piece.file, "rb") as stream:
         batch = pa.ipc.open_file(stream).get_batch(piece.batch)
-        return encode_documents(
-            batch.column("id").to_pylist(), batch.column("text").to_pylist(), tokenizer, language
-        )
+        return batch.column("id").to_pylist(), batch.column("text").to_pylist()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,15 @@ from numpy.typing import NDArray
 
 from unmask.corpus.ledger import Ledger
 from unmask.errors import UnmaskError
-from unmask.store.encode import Piece, encode_piece
+from unmask.store.encode import Piece, encode_piece, read_piece
 from unmask.store.gather import Gathered
 from unmask.store.worker import workers
 from unmask.store.write import Tokenised, write_bytes, write_json, write_shard
 from unmask.tokens import Tokenizer
 
 Encode = Callable[[list[Piece]], Iterator[Tokenised]]
+_SAMPLE = 100_000  # characters of text that the size of all shards is judged by
+_SURELY = 0.8  # of what they are judged to need must be there: a build that fits must not be refused
 _WORTH = 4  # pieces that pay for starting a process
 
 
@@ -41,6 +45,7 @@ def write_shards(
     building = folder / "building"
     if processes is not None and processes < 1:
         raise UnmaskError(f"processes is {processes} — expected at least 1")
+    _check_room(folder, gathered, tokenizer)
     batches = sum(file["batches"] for file in gathered.files)
     count = processes or min(_processors(), batches // _WORTH)
     lines: list[dict[str, Any]] = []
@@ -55,6 +60,22 @@ def write_shards(
             lines.append(done)
             first += file["documents"]
     return lines
+
+
+def _check_room(folder: Path, gathered: Gathered, tokenizer: Tokenizer) -> None:
+    """Raise `UnmaskError` if the disk is clearly too small for the shards that are not there yet."""
+    texts = read_piece(Piece(str(folder / "building" / gathered.files[0]["file"]), 0))[1]
+    sample = "\n".join(islice(texts, _SAMPLE // 1000))[:_SAMPLE]
+    share = int(tokenizer.encode_flat(sample.split("\n"))[2].sum()) / len(sample.encode())  # tokens a byte
+    width = (2 if tokenizer.vocab.size <= 1 << 16 else 4) + 1 / 8  # and a bit for the word start
+    done = sum(file.stat().st_size for file in folder.glob("*.arrow"))
+    needed = int(gathered.bytes * share * width * _SURELY) - done
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UnmaskError(
+            f"{folder} has {free / 1e9:.2f} GB of room, and the tokens of {gathered.bytes / 1e9:.2f} GB of text need at"
+            f" least {needed / 1e9:.2f} GB — make room and run the same command again: it goes on where it was"
+        )
 
 
 def _processors() -> int:
