@@ -14,13 +14,59 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import Protocol
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
-Kind = Literal["adamw", "muon"]
-Schedule = Literal["linear", "cosine", "trapezoid", "constant"]
+from unmask.training import Kind, Schedule
+
+Named = list[tuple[str, nn.Parameter]]
+
+
+class Mover(Protocol):
+    """What the loop asks of an optimizer, whether its weights lie here or in shares over the processes."""
+
+    @property
+    def device(self) -> torch.device: ...
+    def set_rate(self, rate: float) -> None: ...
+    def gather(self) -> None:
+        """Add the gradients of the last backward to the sums."""
+
+    def add_up(self) -> None:
+        """Add the sums over the processes, where that was not done before."""
+
+    def clip(self, norm: float) -> Tensor:
+        """Scale the sums to a global 2-norm of at most `norm` (0: leave them); return their norm before, []."""
+        ...
+
+    def step(self) -> None: ...
+    def clear(self) -> None:
+        """Forget the gradients."""
+
+    def weights(self) -> dict[str, Tensor]:
+        """The fp32 weights by name. All processes must ask; the first one gets them."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """The moments and the step count by name. All processes must ask; the first one gets them."""
+        ...
+
+    def load(self, weights: dict[str, Tensor], state: dict[str, Tensor]) -> None:
+        """Put saved weights and moments in place, on every process."""
+
+
+def grouped(parameters: Iterable[tuple[str, nn.Parameter]], kind: Kind) -> dict[str, Named]:
+    """Which parameter is moved how: "muon" (matrices of the layers), "decay" (other matrices, tables), "plain"."""
+    groups: dict[str, Named] = {"muon": [], "decay": [], "plain": []}
+    for name, p in parameters:
+        if p.requires_grad:
+            hidden = kind == "muon" and p.ndim == 2 and ".layers." in f".{name}"
+            groups["muon" if hidden else "decay" if p.ndim >= 2 else "plain"].append((name, p))
+    if not any(groups.values()):
+        raise ValueError("an optimizer needs at least one parameter that asks for a gradient")
+    return groups
 
 
 class Optimizer:
@@ -28,7 +74,7 @@ class Optimizer:
 
     The parameters are cast to `working` in place (their fp32 values become the masters), so give the module
     in fp32. After each backward call `gather()`, which adds the gradients to the fp32 sums and frees them;
-    `gradients` then is what a collective may add over processes; `step()` moves the masters and copies
+    after the last of an update `add_up()` adds those over the processes; `step()` moves the masters and copies
     them to the working weights.
     """
 
@@ -43,13 +89,7 @@ class Optimizer:
         epsilon: float = 1e-8,
         working: torch.dtype = torch.float32,
     ) -> None:
-        named = [(name, p) for name, p in parameters if p.requires_grad]
-        if not named:
-            raise ValueError("an optimizer needs at least one parameter that asks for a gradient")
-        groups: dict[str, list[tuple[str, nn.Parameter]]] = {"muon": [], "decay": [], "plain": []}
-        for name, p in named:
-            hidden = kind == "muon" and p.ndim == 2 and ".layers." in f".{name}"
-            groups["muon" if hidden else "decay" if p.ndim >= 2 else "plain"].append((name, p))
+        groups = grouped(parameters, kind)
         ordered = groups["muon"] + groups["decay"] + groups["plain"]
         self.names = [name for name, _ in ordered]
         self.parameters = [p for _, p in ordered]
@@ -120,6 +160,15 @@ class Optimizer:
             if p.grad is not None:
                 view.add_(p.grad)
                 p.grad = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.masters.device
+
+    def add_up(self) -> None:
+        """Add the sums over the processes, in one collective."""
+        if dist.is_initialized():
+            dist.all_reduce(self.gradients)
 
     def clip(self, norm: float) -> Tensor:
         """Scale the gradients to a global 2-norm of at most `norm` (0: leave them); return their norm before, []."""

@@ -8,20 +8,25 @@ exchanged; no objects, so nothing is pickled.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 
 
-def join() -> tuple[int, int]:
-    """Join the group if torchrun started us; return (rank, how many)."""
-    if "RANK" in os.environ and "WORLD_SIZE" in os.environ and not dist.is_initialized():
+@contextmanager
+def joined() -> Iterator[tuple[int, int]]:
+    """Within it this process is one of the group if torchrun started us; gives (rank, how many).
+
+    Where an error ends it nobody is waited for: the others may be waiting for this one, and torchrun ends them.
+    """
+    mine = "RANK" in os.environ and "WORLD_SIZE" in os.environ and not dist.is_initialized()
+    if mine:
+        device()  # the GPU is chosen before the group is made
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return processes()
-
-
-def leave() -> None:
-    if dist.is_initialized():
+    yield processes()
+    if mine:
         dist.barrier()
         dist.destroy_process_group()
 
@@ -44,6 +49,8 @@ def agreed(value: float) -> float:
     """The first process's value, on all of them."""
     if not dist.is_initialized():
         return value
-    tensor = torch.tensor([value], dtype=torch.float64, device=device() if dist.get_backend() == "nccl" else "cpu")
+    tensor = torch.tensor(
+        [value], dtype=torch.float64, device=device() if dist.get_backend() == "nccl" else "cpu"
+    )
     dist.broadcast(tensor, 0)
     return float(tensor.item())

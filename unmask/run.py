@@ -61,7 +61,17 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise UnmaskError(f"{path} is missing — a run folder was expected — check the path") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UnmaskError(f"{path} is not JSON ({error}) — it was written by unmask — restore or remove it") from None
+        raise UnmaskError(
+            f"{path} is not JSON ({error}) — it was written by unmask — restore or remove it"
+        ) from None
+
+
+def flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names: {"training": {"seed": 0}} → {"training.seed": 0}."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
+    return found
 
 
 def machine() -> dict[str, Any]:
@@ -105,7 +115,7 @@ class Run:
         """Make the folder, or open it again for the same settings.
 
         Raises UnmaskError, with the difference, where the folder holds a run with other settings; settings named in
-        `allow` may differ.
+        `allow` ("seeds", "training.log") may differ.
         """
         folder = Path(folder)
         plain = json.loads(json.dumps(dict(settings), default=str))
@@ -113,12 +123,14 @@ class Run:
             old = cls.open(folder)
             if old.about.get("verb") != verb:
                 raise UnmaskError(
-                    f"{folder} holds a run of `{old.about.get('verb')}` — a folder for `{verb}` was expected — give another --out"
+                    f"{folder} holds a run of `{old.about.get('verb')}` — a folder for `{verb}` was "
+                    "expected — give another --out"
                 )
+            then, now = flat(old.settings), flat(plain)
             difference = [
-                f"{key}: {old.settings.get(key)!r} there, {plain.get(key)!r} now"
-                for key in sorted(set(old.settings) | set(plain))
-                if old.settings.get(key) != plain.get(key) and key not in allow
+                f"{key}: {then.get(key)!r} there, {now.get(key)!r} now"
+                for key in sorted(set(then) | set(now))
+                if then.get(key) != now.get(key) and key not in allow
             ]
             if difference:
                 raise UnmaskError(
@@ -191,7 +203,9 @@ class Run:
                 records.append(json.loads(line))
             except json.JSONDecodeError:
                 if number < len(lines):
-                    raise UnmaskError(f"{path}, line {number} is not JSON — restore or remove the line") from None
+                    raise UnmaskError(
+                        f"{path}, line {number} is not JSON — restore or remove the line"
+                    ) from None
         return records
 
     def forget_after(self, step: int) -> None:
@@ -213,7 +227,9 @@ class Run:
     def evaluations(self) -> dict[str, Any]:
         return {p.stem: read_json(p) for p in sorted((self.folder / "evaluation").glob("*.json"))}
 
-    def save_checkpoint(self, step: int, tensors: Mapping[str, dict[str, Tensor]], state: Mapping[str, Any]) -> Path:
+    def save_checkpoint(
+        self, step: int, tensors: Mapping[str, dict[str, Tensor]], state: Mapping[str, Any]
+    ) -> Path:
         """Write a checkpoint aside, then rename it. Raises UnmaskError on a full disk; older ones stay whole."""
         root = self.folder / "checkpoints"
         root.mkdir(exist_ok=True)
@@ -222,7 +238,9 @@ class Run:
         try:
             part.mkdir()
             for name, group in tensors.items():
-                save_file({k: v.detach().cpu().contiguous() for k, v in group.items()}, part / f"{name}.safetensors")
+                save_file(
+                    {k: v.detach().cpu().contiguous() for k, v in group.items()}, part / f"{name}.safetensors"
+                )
             write_json(part / "state.json", {"step": step, **state})
             files = {p.name: _digest(p) for p in sorted(part.iterdir())}
             for file in part.iterdir():

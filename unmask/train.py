@@ -12,56 +12,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from unmask.errors import UnmaskError
-from unmask.optim import Kind, Optimizer, Schedule
+from unmask.optim import Mover
+from unmask.training import Precision, Training
+
+__all__ = ["Batch", "Clock", "Step", "Training", "steps", "working_precision"]
 
 Batch = dict[str, Tensor]
-Precision = Literal["auto", "bf16", "fp32"]
-
-
-@dataclass(frozen=True)
-class Training:
-    """How long, how fast and how exactly to train. A field that is None takes the recipe's value for the size."""
-
-    steps: Annotated[int | None, "updates; the schedule ends with them"] = None
-    budget: Annotated[float | None, "seconds of training (5m, 8h); the schedule ends when they do"] = None
-    batch: Annotated[int | None, "rows an update, over all processes"] = None
-    length: Annotated[int | None, "tokens of the longest row"] = None
-    learning_rate: Annotated[float | None, "peak of the schedule"] = None
-    optimizer: Annotated[Kind | None, "adamw, or muon for the matrices of the layers"] = None
-    schedule: Annotated[Schedule | None, "linear, cosine, trapezoid or constant"] = None
-    warmup: Annotated[float | None, "share of the run over which the rate rises"] = None
-    decay: Annotated[float | None, "share of the run over which a trapezoid falls"] = None
-    weight_decay: Annotated[float | None, "of matrices and tables"] = None
-    beta1: Annotated[float | None, "AdamW's first moment"] = None
-    beta2: Annotated[float | None, "AdamW's second moment"] = None
-    clip: Annotated[float | None, "largest global gradient norm; 0 is off"] = None
-    accumulate: Annotated[int, "micro-batches an update; the result is that of the whole batch"] = 1
-    precision: Annotated[Precision, "bf16 weights with fp32 masters, or fp32; auto asks the processor"] = "auto"
-    checkpoint_every: Annotated[float, "seconds between checkpoints"] = 300.0
-    seed: Annotated[int, "of weights, order, masks and partners"] = 0
-
-    def __post_init__(self) -> None:
-        if self.steps is not None and self.budget is not None:
-            raise UnmaskError("both steps and budget are given — a run ends by one of them — leave one out")
-        if self.steps is not None and self.steps < 1:
-            raise UnmaskError(f"steps is {self.steps} — at least 1 update is needed — give more")
-        if self.budget is not None and self.budget <= 0:
-            raise UnmaskError(f"budget is {self.budget} s — more than 0 is needed — give more, such as 5m")
-        for name in ("warmup", "decay"):
-            share = getattr(self, name)
-            if share is not None and not 0 <= share <= 1:
-                raise UnmaskError(f"{name} is {share} — it is a share, between 0 and 1")
-        if self.accumulate < 1 or (self.batch is not None and self.batch < self.accumulate):
-            raise UnmaskError(
-                f"accumulate is {self.accumulate} and batch {self.batch} — each micro-batch needs a row — lower accumulate"
-            )
 
 
 @dataclass(frozen=True)
@@ -69,7 +30,9 @@ class Step:
     """One update. Tensors stay on the device; reading them is the caller's decision."""
 
     number: int  # 1 for the first
-    sums: dict[str, Tensor]  # loss term → sum over its targets, and counts such as "mlm_correct", over all processes
+    sums: dict[
+        str, Tensor
+    ]  # loss term → sum over its targets, and counts such as "mlm_correct", over all processes
     counts: dict[str, int]  # loss term → targets over all micro-batches and processes
     gradient_norm: Tensor  # [] before clipping
     tokens: int  # real tokens, over all processes
@@ -94,7 +57,7 @@ def steps(
     batches: Iterable[list[Batch]],
     *,
     terms: Mapping[str, str],
-    optimizer: Optimizer,
+    optimizer: Mover,
     rate: Callable[[int], float],
     clip: float = 1.0,
     start: int = 0,
@@ -106,7 +69,7 @@ def steps(
     micro-batches of one update on this process. `rate(number)` is the learning rate of update `number`. `start` is
     the number of updates that were taken before.
     """
-    device = optimizer.masters.device
+    device = optimizer.device
     number = start
     for micro in batches:
         number += 1
@@ -124,8 +87,8 @@ def steps(
             for name, value in parts.items():
                 value = value.detach().float()
                 sums[name] = sums[name] + value if name in sums else value
+        optimizer.add_up()
         if dist.is_initialized():
-            dist.all_reduce(optimizer.gradients)
             names = sorted(sums)
             packed = torch.stack([sums[n] for n in names])
             dist.all_reduce(packed)

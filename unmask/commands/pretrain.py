@@ -23,10 +23,9 @@ SIZE = "mini"
 
 def make(words: Sequence[str]) -> App:
     """The verb with a sub-command a recipe; with ``--like``, another run's settings are the defaults."""
-    # Recipes and settings are torch's neighbours: imported when this verb is meant, so that other help is quick.
-    from unmask.jobs.pretrain import resolved
+    # Imported when this verb is meant, so that other help is quick.
     from unmask.recipes import RECIPES
-    from unmask.train import Training
+    from unmask.training import Training, resolved
 
     app = App(name="pretrain", help=HELP)
     for name, recipe in RECIPES.items():
@@ -80,6 +79,6 @@ def _verb(name: str) -> Any:
                 replay=replay,
                 watch=watch,
             )
-            watch.say(f"{run.folder} is finished; try: unmask fill {run.folder}")
+            watch.say(f'{run.folder} is finished; try: unmask fill {run.folder} "a text with [MASK] in it"')
 
     return pretrain

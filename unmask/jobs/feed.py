@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, pairwise
 
 import torch
 
@@ -27,19 +27,23 @@ def updates(
     recipe: Recipe, rows: Rows, vocab: Vocab, *, batch: int, accumulate: int, seed: int, start: int
 ) -> Iterator[list[Batch]]:
     """The micro-batches of each update from number `start` on (0 is the first), for this process."""
-    rank, world = processes()
+    rank, world = (
+        processes()
+    )  # batch ≥ world · accumulate: every process has as many micro-batches, none empty
     for number in count(start):
         mine = range(number * batch + rank, (number + 1) * batch, world)
         examples = [recipe.example(rows(n), vocab, generator(seed, "noise", n)) for n in mine]
-        share = -(-len(examples) // accumulate)
-        yield [collate(examples[at : at + share]) for at in range(0, len(examples), share)]
+        ends = [len(examples) * k // accumulate for k in range(accumulate + 1)]
+        yield [collate(examples[a:b]) for a, b in pairwise(ends)]
 
 
 def to(batch: Batch, device: torch.device) -> Batch:
     """The batch on the device; `lengths` stays on the host, where the layout is made."""
     if device.type == "cpu":
         return batch
-    return {k: v if k == "lengths" else v.pin_memory().to(device, non_blocking=True) for k, v in batch.items()}
+    return {
+        k: v if k == "lengths" else v.pin_memory().to(device, non_blocking=True) for k, v in batch.items()
+    }
 
 
 @contextmanager

@@ -6,6 +6,7 @@ another run on the same corpus with the same recipe, asks the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,39 +15,66 @@ import torch
 from torch import nn
 
 from unmask.batch import collate
+from unmask.errors import UnmaskError
 from unmask.randomness import generator
 from unmask.recipes import Recipe
+from unmask.rows import Rows
 from unmask.store import Store
 
+Apply = Callable[[Recipe, dict[str, torch.Tensor]], dict[str, torch.Tensor]]  # a recipe's loss on the model
 ROWS = 64  # held-out rows a look reads, at most
 SEED = 20181011  # the day of BERT's preprint: fixed, so that runs of other seeds are asked the same
 ASKED = 0.15  # share of blanks at a look, whatever share the recipe trains with
 
 
 class Heldout:
-    """Fixed batches of held-out rows; none where the corpus held nothing out."""
+    """Fixed batches of held-out rows; none where the corpus held nothing out, or too little, which `say` is told."""
 
-    def __init__(self, recipe: Recipe, store: Store, length: int, device: torch.device):
+    def __init__(
+        self, recipe: Recipe, store: Store, length: int, device: torch.device, say: Callable[[str], None]
+    ):
         self.recipe = replace(recipe, rate=ASKED) if hasattr(recipe, "rate") else recipe  # type: ignore[type-var]
         self.batches: list[dict[str, torch.Tensor]] = []
         if not store.documents:
             return
-        rows = self.recipe.rows(store, length, SEED)
+        rows = self._rows(store, length, say)
+        if rows is None:
+            return
         vocab = store.tokenizer.vocab
         examples = [
-            self.recipe.example(rows(n), vocab, generator(SEED, "heldout", n)) for n in range(min(ROWS, len(rows)))
+            self.recipe.example(rows(n), vocab, generator(SEED, "heldout", n))
+            for n in range(min(ROWS, len(rows)))
         ]
         for at in range(0, len(examples), 16):
             batch = collate(examples[at : at + 16])
             self.batches.append({k: v if k == "lengths" else v.to(device) for k, v in batch.items()})
 
-    def loss(self, model: nn.Module) -> dict[str, float]:
+    def _rows(self, store: Store, length: int, say: Callable[[str], None]) -> Rows | None:
+        """The recipe's rows; without pairs where the held-out part has none and the recipe can; else None."""
+        try:
+            return self.recipe.rows(store, length, SEED)
+        except UnmaskError as error:
+            reason = str(error).split(" — ")[0]
+        plain = replace(self.recipe, pairs="none") if hasattr(self.recipe, "pairs") else None  # type: ignore[type-var]
+        if plain is not None and plain != self.recipe:
+            self.recipe = plain
+            try:
+                rows = plain.rows(store, length, SEED)
+            except UnmaskError:
+                pass
+            else:
+                say(f"held-out part: {reason}; its loss is taken without pairs")
+                return rows
+        say(f"held-out part: {reason}; no held-out loss is taken")
+        return None
+
+    def loss(self, apply: Apply) -> dict[str, float]:
         """The mean of each term in nats, and the share of blanks filled right as `accuracy`; {} without rows."""
         sums: dict[str, float] = {}
         counts: dict[str, int] = {}
         with torch.no_grad():
             for batch in self.batches:
-                for name, value in self.recipe.loss(model, batch).items():
+                for name, value in apply(self.recipe, batch).items():
                     sums[name] = sums.get(name, 0.0) + float(value)
                 for term, array in self.recipe.TERMS.items():
                     counts[term] = counts.get(term, 0) + len(batch[array])
@@ -83,7 +111,9 @@ def choose_blanks(store: Store, how_many: int = 6) -> list[tuple[np.ndarray, int
     return chosen
 
 
-def filled(model: nn.Module, store: Store, blanks: list[tuple[np.ndarray, int]], top: int = 5) -> list[dict[str, Any]]:
+def filled(
+    model: nn.Module, store: Store, blanks: list[tuple[np.ndarray, int]], top: int = 5
+) -> list[dict[str, Any]]:
     """For each blank the sentence, the truth and the `top` fills with probabilities."""
     vocab, tokenizer = store.tokenizer.vocab, store.tokenizer
     found = []
@@ -106,7 +136,10 @@ def filled(model: nn.Module, store: Store, blanks: list[tuple[np.ndarray, int]],
                 "text": f"{before}{gap}[MASK]{gap}{after}".strip(),
                 "truth": tokenizer.decode(ids[place : place + 1]),
                 "fills": [
-                    {"token": tokenizer.decode([int(i)]).strip() or tokenizer.token(int(i)), "probability": float(v)}
+                    {
+                        "token": tokenizer.decode([int(i)]).strip() or tokenizer.token(int(i)),
+                        "probability": float(v),
+                    }
                     for v, i in zip(best.values, best.indices, strict=True)
                 ],
             }

@@ -1,0 +1,90 @@
+"""What a run measures of itself between two lines of metrics.jsonl, and what its lines say when read again.
+
+A line holds sums divided by counts, so it is exact whatever it spans. A run by time also records each step's place
+in the schedule; `recorded_places` is what a replay follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UnmaskError
+from unmask.run import Run
+from unmask.train import Step
+
+NEAR = 0.01  # a loss this close to the unigram entropy, as a share of it, is on the line
+SMOOTHING = 0.1  # weight of a new line in the smoothed loss
+LEAST = 5  # lines of the last third below which nothing is said
+
+
+@dataclass
+class Meter:
+    """What was seen since the last line."""
+
+    sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    places: list[float] = field(default_factory=list)
+    tokens: int = 0
+    skipped: int = 0
+
+    def add(self, step: Step, place: float) -> None:
+        self.places.append(place)
+        if not step.finite:
+            self.skipped += 1
+            return
+        for name, value in step.sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+        for name, n in step.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + n
+        self.tokens += step.tokens
+
+    def line(self, seconds: float) -> dict[str, Any]:
+        """The means over `seconds`; no loss where every update was left out."""
+        skipped = {"skipped": self.skipped} if self.skipped else {}
+        terms = {t: self.sums[t] / n for t, n in self.counts.items() if n}
+        if not terms:
+            return dict(skipped)
+        main = next(iter(terms))
+        correct = self.sums.get(f"{main}_correct")
+        return {
+            "loss": sum(terms.values()),
+            "terms": terms,
+            "accuracy": None if correct is None else correct / self.counts[main],
+            "tokens_per_second": self.tokens / max(seconds, 1e-9),
+            **skipped,
+        }
+
+
+def recorded_places(run: Path) -> list[float]:
+    """Each step's place in the schedule of a run that was trained by time; UnmaskError where it recorded none."""
+    places = [p for line in Run.open(run).metrics() for p in line.get("places", [])]
+    if not places:
+        raise UnmaskError(
+            f"{run} recorded no places — only a run with --budget does — give that run, or --steps"
+        )
+    return places
+
+
+def stuck(lines: Sequence[dict[str, Any]], term: str, unigram: float, warmup: float) -> str | None:
+    """What to tell of a run whose smoothed `term` stayed at the unigram entropy over the last third of its schedule.
+
+    None for a run that left the line, or that has too few lines to say so.
+    """
+    smooth, last = None, []
+    for line in lines:
+        if (line.get("terms") or {}).get(term) is None or line.get("place", 0.0) < warmup:
+            continue
+        value = float(line["terms"][term])
+        smooth = value if smooth is None else (1 - SMOOTHING) * smooth + SMOOTHING * value
+        if line["place"] >= 2 / 3:
+            last.append(smooth)
+    if len(last) < LEAST or any(abs(value / unigram - 1) > NEAR for value in last):
+        return None
+    return (
+        f"the masked loss stayed at {last[-1]:.2f} nats, where the frequencies of words alone lead "
+        f"({unigram:.2f}): the model has learnt nothing of their order. Likely causes: a learning rate that is too "
+        "high or too low, a text of repeated lines, or too few steps"
+    )
