@@ -33,8 +33,10 @@ _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 
 def fold(text: str) -> str:
     """What counts as the same text: NFKC, case folded, without white space."""
-    text = _WIDE.sub(lambda match: match.group().translate(_NARROW), text)
-    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+    if not text.isascii():
+        text = _WIDE.sub(lambda match: match.group().translate(_NARROW), text)
+        text = unicodedata.normalize("NFKC", text)
+    return "".join(text.casefold().split())
 
 
 class Excluded:

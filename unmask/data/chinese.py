@@ -121,7 +121,8 @@ def write_tasks(folder: Path, seed: int, rows: Mapping[str, Rows] = ROWS) -> lis
     opinions: dict[str, list[tuple[str, str]]] = {}
     for n, part in enumerate(writing.PARTS):
         single[part], pairs[part], asked[part] = [], [], []
-        for number, article in _paragraph_sentences(news, part):
+        cut = _paragraph_sentences(news, part) if set(rows) - {"sentiment"} else ()
+        for number, article in cut:
             whole = [[is_whole(sentence, *SENTENCE) for sentence in paragraph] for paragraph in article]
             flat = [sentence for paragraph in article for sentence in paragraph]
             single[part] += compress(flat, chain.from_iterable(whole))

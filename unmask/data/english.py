@@ -13,6 +13,7 @@ import lzma
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 
 import sentencex
@@ -88,7 +89,7 @@ class Tree:
     tags: tuple[str, ...]
     words: tuple[Word, ...]
 
-    @property
+    @cached_property
     def text(self) -> str:
         return making.spell(self.words)
 
@@ -101,6 +102,7 @@ def trees(part: str) -> list[Tree]:
     """
     found = []
     document = ""
+    word = cache(Word)  # a word comes back often
     text = lzma.decompress(path("en", "ewt", f"{part}.conllu.xz").read_bytes()).decode("utf-8")
     for block in text.strip().split("\n\n"):
         tokens, tags, words = [], [], []
@@ -114,12 +116,12 @@ def trees(part: str) -> list[Tree]:
             space = misc != "SpaceAfter=No"
             if "-" in number:
                 inside = int(number.split("-")[1])
-                words.append(Word(form, None, space))
+                words.append(word(form, None, space))
                 continue
             tokens.append(form)
             tags.append(tag)
             if int(number) > inside:
-                words.append(Word(form, KINDS.get(tag) if form.isalpha() else None, space))
+                words.append(word(form, KINDS.get(tag) if form.isalpha() else None, space))
         found.append(Tree(document, tuple(tokens), tuple(tags), tuple(words)))
     return found
 
@@ -178,6 +180,11 @@ def write_tasks(folder: Path, seed: int, rows: Mapping[str, Rows] = ROWS) -> lis
 
     Raises `UnmaskError` where the shipped text cannot give so many rows.
     """
+    for name in rows:
+        if name not in ROWS:
+            raise UnmaskError(
+                f'there is no set "{name}" — the sets are {", ".join(ROWS)}.{nearest(name, ROWS)}'
+            )
     texts = [document.text for document in articles()]
     pools = _pools(len(texts), seed)
     pooled = {i for pool in pools.values() for i in pool}
@@ -217,12 +224,8 @@ def write_tasks(folder: Path, seed: int, rows: Mapping[str, Rows] = ROWS) -> lis
             made.append(_tag(folder, bank, wanted))
         elif name == "pair":
             made.append(_pair(folder, pairs, wanted, seed))
-        elif name == "answer":
-            made.append(_answer(folder, asked, wanted, seed))
         else:
-            raise UnmaskError(
-                f'there is no set "{name}" — the sets are {", ".join(ROWS)}.{nearest(name, ROWS)}'
-            )
+            made.append(_answer(folder, asked, wanted, seed))
     return made
 
 

@@ -155,7 +155,7 @@ def question_rows(
     rows = []
     for i in rng.permutation(len(document)).tolist():
         here = document[i]
-        if not usable(here):
+        if not here.names or not usable(here):
             continue
         first, last = _around(document, i, longest, len(glue))
         before, after = (
