@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +205,21 @@ def test_errors(tmp_path: Path) -> None:
         train_tokenizer(LINES, "bpe", 128)
     with pytest.raises(UnmaskError, match="no text"):
         train_tokenizer(["", " \n"], "wordpiece", 512)
+
+
+def test_characters_by_table_are_those_of_the_library() -> None:
+    """Every code point up to the Han characters, alone and together; text out of NFC is left to the library."""
+    fast = train_tokenizer(LINES, "characters", 128)
+    slow = train_tokenizer(LINES, "characters", 128)
+    slow.__dict__["_characters"] = None  # the cached property
+    assert fast._characters is not None
+    assert train_tokenizer(LINES, "characters", 128, lowercase=True)._characters is None
+    assert train_tokenizer(LINES, "wordpiece", 576)._characters is None
+    every = [c for c in map(chr, range(0x3400)) if unicodedata.is_normalized("NFC", c)]
+    for texts in ([TEXT, "", " \n", "[MASK]天"], every, ["a\u0301 e", "天"], [], [""]):
+        for found, expected in zip(fast.encode_flat(texts), slow.encode_flat(texts), strict=True):
+            assert found.dtype == expected.dtype
+            assert np.array_equal(found, expected)
 
 
 def test_sample_is_bounded_and_uniform() -> None:

@@ -71,7 +71,8 @@ def encode_characters(
         return None
     ids = table[codes]
     kept = np.flatnonzero(ids >= 0)
-    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    ends = np.cumsum(lengths)
     counts = np.diff(np.searchsorted(kept, ends), prepend=0)
-    begins = kept - np.repeat(np.concatenate([[0], ends[:-1]]), counts)
+    begins = kept - np.repeat(ends - lengths, counts)
     return ids[kept], np.stack([begins, begins + 1], axis=1).astype(np.int32), counts.astype(np.int64)
