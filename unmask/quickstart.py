@@ -42,9 +42,9 @@ class Plan:
 PLANS: dict[str, dict[str, Plan]] = {
     "zh": {
         "blank": Plan(150, 1e-3, 1e-3, head="mask"),
-        "tag": Plan(120, 2e-3, 2e-3),
-        "pair": Plan(150, 1e-3, 1e-3),
-        "answer": Plan(120, 1e-3, 1e-3),
+        "tag": Plan(120, 4e-3, 2e-3),
+        "pair": Plan(150, 2e-3, 1e-3),
+        "answer": Plan(120, 1e-3, 2e-3),
     },
     "en": {
         "blank": Plan(150, 1e-3, 1e-3, head="mask"),
