@@ -61,8 +61,14 @@ def open_source(path: Path) -> Source:
             f"{folder}: the tokenizer has {size} pieces and the model {shape.vocab} — they do not belong together — "
             "put the tokenizer the model was trained with beside it"
         )
-    with torch.device("meta"):  # no memory is asked for what config.json claims before the weights agree
-        expected = {f"encoder.{name}": value.shape for name, value in Encoder(shape).named_parameters()}
+    try:
+        with torch.device("meta"):  # no memory is asked for what config.json claims before the weights agree
+            expected = {f"encoder.{name}": value.shape for name, value in Encoder(shape).named_parameters()}
+    except RuntimeError:  # sizes that overflow
+        raise UnmaskError(
+            f"{folder}: config.json speaks of {shape.layers} layers of width {shape.width} — no machine holds that — "
+            "copy the whole folder again"
+        ) from None
     for name, tensor in loaded.state.items():
         if name in expected and tensor.shape != expected[name]:
             raise UnmaskError(
