@@ -76,6 +76,16 @@ def test_real_steps(text: Path) -> None:
     for part in ("tiny", "How sure", "The rule", "12 × 768", "131 billion", "estimated from"):
         assert part in shown
     assert "timing tiny" in said
+    next_ = words(
+        replace(found, advised="tiny")
+    )  # the two commands that come next, with the text by its name
+    assert f"  unmask corpus {text} --out corpus --vocab-size 400\n" in next_
+    assert "  unmask pretrain bert corpus --size tiny --length 32 --budget 1h" in next_
+    counted = replace(
+        found, advised="tiny", text=replace(found.text, exact=True), source="my corpus", budget=5430.0
+    )
+    assert "unmask corpus" not in words(counted)
+    assert "unmask pretrain bert 'my corpus' --size tiny --length 32 --budget 1h30m" in words(counted)
     with pytest.raises(UnmaskError, match="at least one must fit"):
         plan(text, budget=1e-4, vocab_size=400, sizes=("tiny",), length=32, limit=1.0)
 

@@ -25,9 +25,8 @@ from unmask.settings import show_bytes, show_seconds
 
 PER_PARAMETER = 20.0  # tokens seen for each parameter of the layers
 UPDATES = 1_000
-STATE = (
-    4 + 4 + 8 + 4
-)  # bytes a parameter while training: master, gradient, two moments, working weight and its gradient
+# Bytes a parameter while training: master, gradient, two moments, working weight and its gradient.
+STATE = 4 + 4 + 8 + 4
 KEPT = 3  # checkpoints on disk at once: two that stay and one being written
 CHECKPOINT = 4 + 8  # bytes a parameter: master and two moments
 LECTURE_BODY = 12 * 12 * 768**2  # parameters of the layers of 12 × 768
@@ -68,6 +67,8 @@ class Plan:
 
     recipe: str
     budget: float
+    source: str  # the texts, or the corpus folder
+    vocab_size: int
     text: Text
     candidates: tuple[Candidate, ...]
     advised: str | None
@@ -131,6 +132,8 @@ def plan(
     return Plan(
         recipe=recipe,
         budget=budget,
+        source=str(text),
+        vocab_size=vocab_size,
         text=about,
         candidates=tuple(found),
         advised=worth[-1] if worth else None,

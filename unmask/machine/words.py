@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
 from unmask.machine.plan import LECTURE_TOKENS, PER_PARAMETER, UPDATES, Candidate, Plan
 from unmask.settings import show_bytes, show_count, show_seconds
 
@@ -17,7 +20,7 @@ def words(plan: Plan) -> str:
         f"time      {show_seconds(plan.budget)} with the recipe {plan.recipe}",
         "",
         f"{'size':8}{'parameters':>16}{'tokens/s':>10}{'updates':>12}{'tokens seen':>16}{'epochs':>9}"
-        f"{'a parameter':>13}{'memory':>9}{'disk':>9}",
+        f"{'seen/param.':>13}{'memory':>9}{'disk':>9}",
         *(_row(candidate) for candidate in plan.candidates),
         "",
         f"No larger size was timed: {plan.stopped}."
@@ -52,17 +55,27 @@ def _advice(plan: Plan) -> list[str]:
         ]
     size = next(candidate for candidate in plan.candidates if candidate.size == plan.advised)
     split = f" --accumulate {size.accumulate}" if size.accumulate > 1 else ""
-    lines = [
-        f"Advice: {size.size}, the largest that is worth it.",
-        f"  unmask pretrain {plan.recipe} CORPUS --size {size.size} --length {size.length} "
-        f"--budget {show_seconds(plan.budget).replace(' ', '')}{split}",
-    ]
+    made = plan.source if plan.text.exact else "corpus"
+    lines = [f"Advice: {size.size}, the largest that is worth it. Next:"]
+    if not plan.text.exact:
+        lines.append(
+            f"  unmask corpus {shlex.quote(plan.source)} --out corpus --vocab-size {plan.vocab_size}"
+        )
+    lines.append(
+        f"  unmask pretrain {plan.recipe} {shlex.quote(made)} --size {size.size} --length {size.length} "
+        f"--budget {_written(plan.budget)}{split}"
+    )
     if size.epochs > MANY:
         lines.append(
             f"The text would be read {size.epochs:.0f} times; past {MANY} or so it teaches little. "
             f"More text helps more than more time, or {show_seconds(plan.budget * MANY / size.epochs)} will do."
         )
     return lines
+
+
+def _written(seconds: float) -> str:
+    """A duration as an option is written: 8h, 1h30m, 90s."""
+    return re.sub(r"(?<=[a-z])00[ms]$", "", show_seconds(seconds).replace(" ", ""))
 
 
 def _sure(plan: Plan) -> list[str]:
