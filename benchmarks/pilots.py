@@ -23,7 +23,9 @@ GRID = (5e-4, 1e-3, 2e-3, 4e-3)
 PILOT_SEED = 1000  # the quickstart's seeds are 0, 1, 2
 
 
-def pilot(folder: str, job: dict[str, Any], start: str, steps: int, rates: list[float], seeds: int, dropout: float) -> list[dict[str, Any]]:
+def pilot(
+    folder: str, job: dict[str, Any], start: str, steps: int, rates: list[float], seeds: int, dropout: float
+) -> list[dict[str, Any]]:
     """Dev scores of one task and start over the grid."""
     import torch
 
@@ -44,8 +46,21 @@ def pilot(folder: str, job: dict[str, Any], start: str, steps: int, rates: list[
             result = finetune_one(trial, seed, None, lambda event: None)
             score = result["dev"][prepared.task.leading(prepared.labels)]
             took = time.perf_counter() - began
-            found.append({"task": job["name"], "start": start, "rate": rate, "seed": seed, "dev": score, "seconds": took})
-            print(f"{job['name']:10s} {start:10s} rate {rate:g} steps {steps} dropout {dropout:g} seed {seed} dev {score:5.1f}  {took:4.0f} s", file=sys.stderr, flush=True)
+            found.append(
+                {
+                    "task": job["name"],
+                    "start": start,
+                    "rate": rate,
+                    "seed": seed,
+                    "dev": score,
+                    "seconds": took,
+                }
+            )
+            print(
+                f"{job['name']:10s} {start:10s} rate {rate:g} steps {steps} dropout {dropout:g} seed {seed} dev {score:5.1f}  {took:4.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
     return found
 
 
@@ -71,10 +86,26 @@ def main() -> None:
     for files in LANGUAGES[given.language].write_tasks(folder / "labels", 0):
         if files.name in chosen:
             job = job_of(files, plans.get(files.name, Plan(150, 1e-3, 1e-3)))
-            jobs[files.name] = {"name": job.name, "shape": job.shape, "columns": job.columns, "train": str(job.train), "dev": str(job.dev), "steps": job.plan.steps}
+            jobs[files.name] = {
+                "name": job.name,
+                "shape": job.shape,
+                "columns": job.columns,
+                "train": str(job.train),
+                "dev": str(job.dev),
+                "steps": job.plan.steps,
+            }
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         waiting = [
-            pool.submit(pilot, str(folder), jobs[name], start, given.steps or jobs[name]["steps"], rates, given.seeds, given.dropout)
+            pool.submit(
+                pilot,
+                str(folder),
+                jobs[name],
+                start,
+                given.steps or jobs[name]["steps"],
+                rates,
+                given.seeds,
+                given.dropout,
+            )
             for name in chosen
             for start in STARTS
         ]

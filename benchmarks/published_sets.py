@@ -109,8 +109,14 @@ def held_texts(data: Path, sets: tuple[Set, ...], out: Path) -> Path:
                         texts["".join(words)] = None
                         words = []
             else:
-                columns = [v for k, v in zip(chosen.options[::2], chosen.options[1::2], strict=True) if k.startswith("--text")]
-                rows = csv.DictReader(io.StringIO("\n".join(lines(path))), delimiter="\t", quoting=csv.QUOTE_NONE)
+                columns = [
+                    v
+                    for k, v in zip(chosen.options[::2], chosen.options[1::2], strict=True)
+                    if k.startswith("--text")
+                ]
+                rows = csv.DictReader(
+                    io.StringIO("\n".join(lines(path))), delimiter="\t", quoting=csv.QUOTE_NONE
+                )
                 texts.update((row[c], None) for row in rows for c in columns)
     path = out / "held.txt"
     path.write_text("\n".join(re.sub(r"\s+", " ", t) for t in texts if t) + "\n", encoding="utf-8")
@@ -122,7 +128,9 @@ def unmask(words: list[str], threads: int) -> None:
     print("unmask " + " ".join(words), file=sys.stderr, flush=True)
     began = time.perf_counter()
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run([sys.executable, "-m", "unmask", *words], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "unmask", *words], env=environment, capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(f"unmask {words[0]} failed:\n{done.stderr[-3000:]}")
     print(f"   {words[0]}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
@@ -130,12 +138,17 @@ def unmask(words: list[str], threads: int) -> None:
 
 def score(folder: Path) -> tuple[str, dict[str, float]]:
     found = json.loads((folder / "evaluation" / "finetune.json").read_text(encoding="utf-8"))
-    return found["metric"], {**found["scores"]["test"][found["metric"]], "majority": found["majority"].get(found["metric"])}
+    return found["metric"], {
+        **found["scores"]["test"][found["metric"]],
+        "majority": found["majority"].get(found["metric"]),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=os.environ.get("DATA"), help="the folder of the data sets")
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("DATA"), help="the folder of the data sets"
+    )
     parser.add_argument("--language", choices=("zh", "en"), default="zh")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only", choices=("pretrain", "tasks"))
@@ -148,23 +161,57 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     sets, cores = SETS[language], os.cpu_count() or 1
     if given.only != "tasks":
-        texts = [str(data / t) for t in TEXTS[language]] + ([str(newspaper(data, out))] if language == "zh" else [])
+        texts = [str(data / t) for t in TEXTS[language]] + (
+            [str(newspaper(data, out))] if language == "zh" else []
+        )
         kind = "characters" if language == "zh" else "wordpiece"
         held = held_texts(data, sets, out)
         corpus = ["corpus", *texts, "--out", str(out / "corpus"), "--tokenizer", kind, "--vocab-size", "8192"]
         unmask([*corpus, "--language", language, "--exclude", str(held)], cores)
         length = ["--steps", "20"] if given.quick else ["--budget", MINUTES]
-        unmask(["pretrain", "modern", str(out / "corpus"), "--out", str(out / "body"), "--size", "mini", *length], cores)
+        unmask(
+            [
+                "pretrain",
+                "modern",
+                str(out / "corpus"),
+                "--out",
+                str(out / "body"),
+                "--size",
+                "mini",
+                *length,
+            ],
+            cores,
+        )
     if given.only == "pretrain":
         return
     jobs = []
     for chosen in sets:
         for start in STARTS:
-            words = ["finetune", chosen.verb, "--model", str(out / "body"), "--train", str(data / chosen.train)]
+            words = [
+                "finetune",
+                chosen.verb,
+                "--model",
+                str(out / "body"),
+                "--train",
+                str(data / chosen.train),
+            ]
             words += ["--dev", str(data / chosen.dev)] if chosen.dev else []
             steps = 10 if given.quick else chosen.steps
-            words += ["--test", str(data / chosen.test), "--out", str(out / chosen.name.replace(" ", "-") / start), *chosen.options]
-            words += ["--steps", str(steps), "--evaluate-every", str(-(-steps // 2)), "--seeds", "1" if given.quick else "3"]
+            words += [
+                "--test",
+                str(data / chosen.test),
+                "--out",
+                str(out / chosen.name.replace(" ", "-") / start),
+                *chosen.options,
+            ]
+            words += [
+                "--steps",
+                str(steps),
+                "--evaluate-every",
+                str(-(-steps // 2)),
+                "--seeds",
+                "1" if given.quick else "3",
+            ]
             words += ["--learning-rate", str(getattr(chosen, start)), "--workers", "1"]
             jobs.append(words + (["--from-scratch"] if start == "scratch" else []))
     with ThreadPoolExecutor(max(1, min(cores, 2))) as pool:

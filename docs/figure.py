@@ -15,7 +15,9 @@ from unmask.report.page import static_svg
 from unmask.report.verdict import headline, stored
 
 HERE = Path(__file__).parent
-LEGEND = '<tspan fill="#0b62a8">● pre-trained</tspan>  <tspan fill="#b85a00">◆ from scratch</tspan>  | majority'
+LEGEND = (
+    '<tspan fill="#0b62a8">● pre-trained</tspan>  <tspan fill="#b85a00">◆ from scratch</tspan>  | majority'
+)
 
 
 def figure(results: Path) -> str:
@@ -26,7 +28,9 @@ def figure(results: Path) -> str:
         raise SystemExit(f"{results} holds no scores")
     css = (HERE.parent / "unmask/report/page.css").read_text(encoding="utf-8")
     colours = dict(reversed(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6})", css)))  # the first stands: light
-    inner = re.sub(r"var\(--([a-z0-9-]+)\)", lambda m: colours.get(m[1], "#555555"), str(static_svg(spec, "readme")))
+    inner = re.sub(
+        r"var\(--([a-z0-9-]+)\)", lambda m: colours.get(m[1], "#555555"), str(static_svg(spec, "readme"))
+    )
     width, height = (float(re.search(rf'{side}="([0-9.]+)"', inner)[1]) for side in ("width", "height"))  # type: ignore[index]
     font = 'font-family="system-ui, sans-serif"'
     return (

@@ -16,14 +16,18 @@ def texts(folder: Path) -> Path:
     folder.mkdir()
     for n in range(30):
         lines = [
-            f"The {WORDS[(n + k) % 10]} near the {WORDS[(n * k) % 10]} is {n + k} years old. It stands there." for k in range(8)
+            f"The {WORDS[(n + k) % 10]} near the {WORDS[(n * k) % 10]} is {n + k} years old. It stands there."
+            for k in range(8)
         ]
         (folder / f"{n}.txt").write_text("\n".join(lines))
     return folder
 
 
 def test_own_text_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = ["text,label", *(f"A {WORDS[n % 10]} of number {n} was {'good' if n % 2 else 'bad'},{n % 2}" for n in range(60))]
+    rows = [
+        "text,label",
+        *(f"A {WORDS[n % 10]} of number {n} was {'good' if n % 2 else 'bad'},{n % 2}" for n in range(60)),
+    ]
     (tmp_path / "rows.csv").write_text("\n".join(rows) + "\n")
     monkeypatch.setattr(module, "SEEDS", 1)
     monkeypatch.setattr(module, "OWN", Plan(6, 1e-3, 1e-3))
@@ -34,7 +38,11 @@ def test_own_text_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             said.append(str(event["text"]))
 
     last = quickstart(
-        out=tmp_path / "run", steps=5, text=[str(texts(tmp_path / "texts"))], classify=tmp_path / "rows.csv", watch=watch
+        out=tmp_path / "run",
+        steps=5,
+        text=[str(texts(tmp_path / "texts"))],
+        classify=tmp_path / "rows.csv",
+        watch=watch,
     )
     assert any("tag: skipped" in line for line in said)
     results = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -72,7 +80,12 @@ def test_every_language_has_the_four_shapes() -> None:
 
 
 def test_blanks_as_lines() -> None:
-    fill = {"text": "a [MASK] c", "truth": "b", "before": [{"token": "x"}], "after": [{"token": "b"}, {"token": "y"}]}
+    fill = {
+        "text": "a [MASK] c",
+        "truth": "b",
+        "before": [{"token": "x"}],
+        "after": [{"token": "b"}, {"token": "y"}],
+    }
     assert blanks([fill]) == [
         "Blanks, filled before and after:",
         "  a [MASK] c   (it was: b)",

@@ -44,13 +44,13 @@ PLANS: dict[str, dict[str, Plan]] = {
         "blank": Plan(150, 1e-3, 1e-3, head="mask"),
         "tag": Plan(120, 4e-3, 2e-3),
         "pair": Plan(150, 2e-3, 1e-3),
-        "answer": Plan(120, 1e-3, 2e-3),
+        "answer": Plan(100, 1e-3, 2e-3),
     },
     "en": {
         "blank": Plan(150, 1e-3, 1e-3, head="mask"),
         "tag": Plan(120, 2e-3, 2e-3),
-        "pair": Plan(150, 1e-3, 1e-3),
-        "answer": Plan(120, 1e-3, 1e-3),
+        "pair": Plan(200, 1e-3, 1e-3),
+        "answer": Plan(120, 1e-3, 2e-3),
     },
 }
 OWN = Plan(200, 1e-3, 1e-3)  # for a user's own rows: all of them, at the rates that won most often above
@@ -123,12 +123,19 @@ def quickstart(
         jobs = [job_of(f, PLANS[language][f.name]) for f in files if f.name in PLANS[language]]
         excluded = sorted({t for f in files for t in f.excluded})
         store = build(
-            documents=source.documents(seed), out=out / "corpus", tokenizer=kind, language=language, exclude=excluded, say=say
+            documents=source.documents(seed),
+            out=out / "corpus",
+            tokenizer=kind,
+            language=language,
+            exclude=excluded,
+            say=say,
         )
     else:
         jobs, excluded = own_jobs(own, say)
         store = build(list(text), out / "corpus", tokenizer=kind, language="auto", exclude=excluded, say=say)
-    say(f"   {store.documents:,} documents, {store.tokens:,} tokens, {store.tokenizer.vocab.size:,} kinds of token")
+    say(
+        f"   {store.documents:,} documents, {store.tokens:,} tokens, {store.tokenizer.vocab.size:,} kinds of token"
+    )
 
     say(f"2. Blanks: a model learns to fill them, for {f'{steps} steps' if steps else show_seconds(budget)}")
     training = Training(steps=steps, budget=None if steps else budget, seed=seed)
@@ -187,14 +194,32 @@ def own_jobs(own: dict[str, Path | None], say: Callable[[str], None]) -> tuple[l
 def command(job: Job, body: Path, out: Path, start: str, seed: int) -> list[str]:
     """The words that adapt one start, as a user would type them after `unmask`."""
     plan = job.plan
-    words = ["finetune", job.shape, "--model", str(body), "--train", str(job.train), "--out", str(out / job.name / start)]
+    words = [
+        "finetune",
+        job.shape,
+        "--model",
+        str(body),
+        "--train",
+        str(job.train),
+        "--out",
+        str(out / job.name / start),
+    ]
     for option, path in (("--dev", job.dev), ("--test", job.test)):
         words += [option, str(path)] if path else []
     for name, column in job.columns.items():
         words += [f"--{name.replace('_', '-')}", column]
     rate = plan.scratch if start == "scratch" else plan.pretrained
-    words += ["--steps", str(plan.steps), "--learning-rate", str(rate), "--seeds", str(SEEDS), "--seed", str(seed)]
-    words += ["--workers", "1"]
+    words += [
+        "--steps",
+        str(plan.steps),
+        "--learning-rate",
+        str(rate),
+        "--seeds",
+        str(SEEDS),
+        "--seed",
+        str(seed),
+    ]
+    words += ["--workers", "1", "--evaluate-every", str(-(-plan.steps // 2))]
     return words + (["--from-scratch"] if start == "scratch" else [])
 
 
@@ -209,13 +234,19 @@ def adapt(jobs: Sequence[Job], body: Path, out: Path, seed: int, say: Callable[[
         job, start, line = item
         began = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-m", "unmask", *line], env=environment, capture_output=True, text=True, encoding="utf-8"
+            [sys.executable, "-m", "unmask", *line],
+            env=environment,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
         )
         if done.returncode:
             raise UnmaskError(f"`unmask {' '.join(line)}` failed:\n{done.stderr.strip()[-2000:]}")
         score = scores_of(out / job.name / start)
         took = show_seconds(time.perf_counter() - began)
-        say(f"   {job.name}, {start}: {score['median']:.1f} [{score['low']:.1f}–{score['high']:.1f}] ({took})")
+        say(
+            f"   {job.name}, {start}: {score['median']:.1f} [{score['low']:.1f}–{score['high']:.1f}] ({took})"
+        )
 
     with ThreadPoolExecutor(beside) as pool:
         for _ in pool.map(work, words):

@@ -97,11 +97,15 @@ class Classify:
         for number, (item, pieces) in enumerate(zip(examples.items, encoded, strict=True)):
             parts = spans(len(pieces.ids), room, overlap)
             if self.head == "mask":
-                parts = self._around(pieces.ids, parts, tokenizer.vocab, f"{examples.where}, line {item.line}")
+                parts = self._around(
+                    pieces.ids, parts, tokenizer.vocab, f"{examples.where}, line {item.line}"
+                )
             targets, weights = target(item.gold, labels)
             for start, stop in parts:
                 ids, segments = frame.row(pieces.ids[start:stop])
-                asked = np.flatnonzero(ids == tokenizer.vocab.mask)[:1] if self.head == "mask" else np.array([0])
+                asked = (
+                    np.flatnonzero(ids == tokenizer.vocab.mask)[:1] if self.head == "mask" else np.array([0])
+                )
                 rows.append(
                     Window(
                         number,
@@ -126,7 +130,9 @@ class Classify:
         """The windows that hold a [MASK]. Raises `UnmaskError` for a text without one."""
         holding = [(start, stop) for start, stop in parts if (ids[start:stop] == vocab.mask).any()]
         if not holding:
-            raise UnmaskError(f"{where}: no [MASK] in the text — the head mask reads one — put it in, or use another --head")
+            raise UnmaskError(
+                f"{where}: no [MASK] in the text — the head mask reads one — put it in, or use another --head"
+            )
         return holding
 
     def network(self, shape: Shape, vocab: Vocab, labels: Labels) -> nn.Module:
