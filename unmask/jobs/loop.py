@@ -53,7 +53,7 @@ def train(
 
     Raises UnmaskError where not one update fits into the budget or the gradient stays infinite, Stopped when asked.
     """
-    assert training.batch and training.learning_rate and training.schedule
+    assert training.batch and training.learning_rate is not None and training.schedule
     peak, schedule = training.learning_rate, training.schedule
     number, tokens, skips = int(state["step"]), int(state["tokens"]), 0
     clock = Clock(total=training.steps, budget=training.budget, used=state["seconds"], places=places)
