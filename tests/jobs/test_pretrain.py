@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,14 @@ from unmask.corpus import Document
 from unmask.errors import UnmaskError
 from unmask.jobs import pretrain as job
 from unmask.jobs.look import Heldout
-from unmask.jobs.meter import Meter, recorded_places, stuck
+from unmask.jobs.meter import recorded_places
 from unmask.jobs.pretrain import pretrain
-from unmask.jobs.sinks import check_sinks, numbers, opened
 from unmask.models.weights import load_pretrained
 from unmask.recipes import RECIPES, Albert, Bert, Roberta
 from unmask.run import Run
 from unmask.store import Store
 from unmask.store.build import build
-from unmask.train import Step, Training
+from unmask.train import Training
 
 WORDS = "cat dog house river garden stone tree boat bird road hill lake".split()
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "curves.json"
@@ -295,9 +293,9 @@ def test_a_held_out_part_without_pairs_fails_nothing(
     chosen = [store.document(n % store.documents) for n in range(held)]
     if sentences == 1:
         chosen = [replace(d, sentence_ends=d.sentence_ends[-1:]) for d in chosen]
-    monkeypatch.setattr(Store, "documents", held)
-    monkeypatch.setattr(Store, "lengths", np.array([len(d.tokens) for d in chosen]))
-    monkeypatch.setattr(Store, "document", lambda self, n: chosen[n])
+    monkeypatch.setattr(store, "documents", held)
+    monkeypatch.setattr(store, "lengths", np.array([len(d.tokens) for d in chosen]))
+    monkeypatch.setattr(store, "document", lambda n: chosen[n])
     said: list[str] = []
 
     def look(recipe: Any) -> Heldout:
@@ -313,35 +311,6 @@ def test_a_held_out_part_without_pairs_fails_nothing(
     assert len(said) == 2 and "no held-out loss" in said[1]
 
 
-def test_a_loss_on_the_unigram_line_is_told() -> None:
-    def lines(curve: Callable[[float], float]) -> list[dict[str, Any]]:
-        noise = random.Random(0)
-        return [
-            {"step": n, "place": n / 60, "terms": {"mlm": curve(n / 60) + noise.gauss(0, 0.04)}}
-            for n in range(60)
-        ] + [{"step": 60, "heldout": {"mlm": 1.0}}]
-
-    flat = stuck(lines(lambda place: 6.0), "mlm", 6.0, 0.05)
-    assert flat is not None and "6.0" in flat and "learning rate" in flat and "repeated lines" in flat
-    assert stuck(lines(lambda place: 6.0 - 0.6 * (place > 0.8)), "mlm", 6.0, 0.05) is None  # it left at last
-    assert stuck(lines(lambda place: 5.8), "mlm", 6.0, 0.05) is None
-    assert stuck(lines(lambda place: 6.3 if place < 0.3 else 6.0), "mlm", 6.0, 0.05) is not None
-    assert stuck(lines(lambda place: 6.0)[-4:], "mlm", 6.0, 0.05) is None  # too few to say
-
-
-def test_a_meter_of_updates_that_were_left_out_has_no_loss() -> None:
-    meter = Meter()
-    bad = Step(1, {"mlm": torch.tensor(float("nan"))}, {"mlm": 3}, torch.tensor(float("nan")), 9, False)
-    meter.add(bad, 0.1)
-    assert meter.line(1.0) == {"skipped": 1} and meter.places == [0.1]
-    good = Step(
-        2, {"mlm": torch.tensor(6.0), "mlm_correct": torch.tensor(1)}, {"mlm": 4}, torch.tensor(1.0), 9, True
-    )
-    meter.add(good, 0.2)
-    line = meter.line(3.0)
-    assert line["loss"] == 1.5 and line["accuracy"] == 0.25 and line["tokens_per_second"] == 3.0
-
-
 def test_a_gradient_that_stays_infinite_ends_the_run(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,42 +323,6 @@ def test_a_gradient_that_stays_infinite_ends_the_run(
             Roberta(), corpus, out=tmp_path / "r", size="tiny", training=replace(TINY, checkpoint_every=999.0)
         )
     assert sum(line.get("skipped", 0) for line in Run.open(tmp_path / "r").metrics()) == 10
-
-
-def test_sinks_get_the_numbers_and_a_missing_one_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    line = {"step": 3, "loss": 2.5, "terms": {"mlm": 2.0}, "accuracy": None, "places": [0.1]}
-    assert numbers(line) == {"loss": 2.5, "terms/mlm": 2.0}
-    monkeypatch.setattr("unmask.jobs.sinks.find_spec", lambda name: None)
-    with pytest.raises(UnmaskError, match=r"pip install 'unmask\[trackio\]'"):
-        check_sinks(["trackio"])
-    calls: list[Any] = []
-
-    class Fake:
-        """Trackio's functions, recorded."""
-
-        init = staticmethod(lambda **given: calls.append(given["name"]))
-        log = staticmethod(lambda values, step: calls.append((values, step)))
-        finish = staticmethod(lambda: calls.append("finish"))
-
-    monkeypatch.setitem(sys.modules, "trackio", Fake)
-    with opened(["trackio"], tmp_path / "run", {}, 0) as sinks:
-        sinks[0](line)
-    assert calls == ["run", ({"loss": 2.5, "terms/mlm": 2.0}, 3), "finish"]
-
-
-def test_tensorboard_reads_what_was_logged(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    with opened(["tensorboard"], tmp_path, {}, 0) as sinks:
-        for step in (1, 2):
-            sinks[0]({"step": step, "loss": 4.0 / step, "heldout": {"mlm": 1.0}})
-    read = EventAccumulator(str(tmp_path / "tensorboard"))
-    read.Reload()
-    assert [(e.step, e.value) for e in read.Scalars("loss")] == [(1, 4.0), (2, 2.0)]
-    assert len(read.Scalars("heldout/mlm")) == 2
 
 
 def test_shard_alone_is_refused_and_leaves_nothing(corpus: Path, tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Lines of metrics: exact means, a run that learnt nothing is told so, and where lines go too."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from unmask.errors import UnmaskError
+from unmask.jobs.meter import Meter, stuck
+from unmask.jobs.sinks import check_sinks, numbers, opened
+from unmask.train import Step
+
+
+def test_a_loss_on_the_unigram_line_is_told() -> None:
+    def lines(curve: Callable[[float], float]) -> list[dict[str, Any]]:
+        noise = random.Random(0)
+        return [
+            {"step": n, "place": n / 60, "terms": {"mlm": curve(n / 60) + noise.gauss(0, 0.04)}}
+            for n in range(60)
+        ] + [{"step": 60, "heldout": {"mlm": 1.0}}]
+
+    flat = stuck(lines(lambda place: 6.0), "mlm", 6.0, 0.05)
+    assert flat is not None and "6.0" in flat and "learning rate" in flat and "repeated lines" in flat
+    assert stuck(lines(lambda place: 6.0 - 0.6 * (place > 0.8)), "mlm", 6.0, 0.05) is None  # it left at last
+    assert stuck(lines(lambda place: 5.8), "mlm", 6.0, 0.05) is None
+    assert stuck(lines(lambda place: 6.3 if place < 0.3 else 6.0), "mlm", 6.0, 0.05) is not None
+    assert stuck(lines(lambda place: 6.0)[-4:], "mlm", 6.0, 0.05) is None  # too few to say
+
+
+def test_a_meter_of_updates_that_were_left_out_has_no_loss() -> None:
+    meter = Meter()
+    bad = Step(1, {"mlm": torch.tensor(float("nan"))}, {"mlm": 3}, torch.tensor(float("nan")), 9, False)
+    meter.add(bad, 0.1)
+    assert meter.line(1.0) == {"skipped": 1} and meter.places == [0.1]
+    good = Step(
+        2, {"mlm": torch.tensor(6.0), "mlm_correct": torch.tensor(1)}, {"mlm": 4}, torch.tensor(1.0), 9, True
+    )
+    meter.add(good, 0.2)
+    line = meter.line(3.0)
+    assert line["loss"] == 1.5 and line["accuracy"] == 0.25 and line["tokens_per_second"] == 3.0
+
+
+def test_sinks_get_the_numbers_and_a_missing_one_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = {"step": 3, "loss": 2.5, "terms": {"mlm": 2.0}, "accuracy": None, "places": [0.1]}
+    assert numbers(line) == {"loss": 2.5, "terms/mlm": 2.0}
+    monkeypatch.setattr("unmask.jobs.sinks.find_spec", lambda name: None)
+    with pytest.raises(UnmaskError, match=r"pip install 'unmask\[trackio\]'"):
+        check_sinks(["trackio"])
+    calls: list[Any] = []
+
+    class Fake:
+        """Trackio's functions, recorded."""
+
+        init = staticmethod(lambda **given: calls.append(given["name"]))
+        log = staticmethod(lambda values, step: calls.append((values, step)))
+        finish = staticmethod(lambda: calls.append("finish"))
+
+    monkeypatch.setitem(sys.modules, "trackio", Fake)
+    with opened(["trackio"], tmp_path / "run", {}, 0) as sinks:
+        sinks[0](line)
+    assert calls == ["run", ({"loss": 2.5, "terms/mlm": 2.0}, 3), "finish"]
+
+
+def test_tensorboard_reads_what_was_logged(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with opened(["tensorboard"], tmp_path, {}, 0) as sinks:
+        for step in (1, 2):
+            sinks[0]({"step": step, "loss": 4.0 / step, "heldout": {"mlm": 1.0}})
+    read = EventAccumulator(str(tmp_path / "tensorboard"))
+    read.Reload()
+    assert [(e.step, e.value) for e in read.Scalars("loss")] == [(1, 4.0), (2, 2.0)]
+    assert len(read.Scalars("heldout/mlm")) == 2
