@@ -40,7 +40,9 @@ class Sharded(nn.Module):
         self.network = network
         mesh = init_device_mesh(next(network.parameters()).device.type, (dist.get_world_size(),))
         policy = MixedPrecisionPolicy(
-            param_dtype=working if working != torch.float32 else None, reduce_dtype=torch.float32
+            param_dtype=working if working != torch.float32 else None,
+            reduce_dtype=torch.float32,
+            cast_forward_inputs=False,  # they are whole numbers, and a layout that keeps its masks
         )
         layers = network.encoder.layers  # type: ignore[union-attr]
         assert isinstance(layers, nn.ModuleList)
