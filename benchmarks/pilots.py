@@ -3,8 +3,8 @@
     python -m benchmarks.pilots --language zh --folder runs/quickstart-zh
 
 Reads the labels and the body of a quickstart folder. For each task, start and rate of one grid it fine-tunes with
-seeds that the quickstart never uses and prints the dev scores; test rows are not opened. `--quick` tries one task with two
-rates and few steps. The last line is a JSON object with every score.
+seeds that the quickstart never uses and prints the dev scores; test rows are not opened. `--quick` tries one task
+with two rates and few steps. The last line is a JSON object with every score.
 """
 
 from __future__ import annotations
@@ -35,9 +35,14 @@ def pilot(
 
     torch.set_num_threads(1)
     prepared = prepare(
-        TASKS[job["shape"]](**job["columns"]), model=Path(folder) / "body", train=Path(job["train"]), dev=Path(job["dev"]),
-        test=None, training=FineTuning(steps=steps), from_scratch=start == "scratch",
-    )  # fmt: skip
+        TASKS[job["shape"]](**job["columns"]),
+        model=Path(folder) / "body",
+        train=Path(job["train"]),
+        dev=Path(job["dev"]),
+        test=None,
+        training=FineTuning(steps=steps),
+        from_scratch=start == "scratch",
+    )
     found = []
     for rate in rates:
         trial = replace(prepared, training=FineTuning(steps=steps, learning_rate=rate, dropout=dropout))
@@ -57,7 +62,8 @@ def pilot(
                 }
             )
             print(
-                f"{job['name']:10s} {start:10s} rate {rate:g} steps {steps} dropout {dropout:g} seed {seed} dev {score:5.1f}  {took:4.0f} s",
+                f"{job['name']:10s} {start:10s} rate {rate:g} steps {steps} dropout {dropout:g} seed {seed} "
+                f"dev {score:5.1f}  {took:4.0f} s",
                 file=sys.stderr,
                 flush=True,
             )

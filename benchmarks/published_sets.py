@@ -1,9 +1,9 @@
-"""Ten minutes of pre-training on published text, then published tasks, each beside from scratch: the table of docs/log.md.
+"""Ten minutes of pre-training on published text, then published tasks, each beside from scratch (docs/log.md).
 
     python -m benchmarks.published_sets --data $DATA --language zh --out runs/published-zh
 
-Everything goes through the ordinary verbs; this file only says which, makes plain text of the tagged newspaper, and puts
-the scores in a table. Every verb's folder can be gone on with, so the same command again repeats nothing that is
+Everything goes through the ordinary verbs; this file only says which, makes plain text of the tagged newspaper, and
+puts the scores in a table. Every verb's folder can be gone on with, so the same command again repeats nothing that is
 finished. Two fine-tunings run beside each other on two cores, a thread each. Test texts are kept out of the
 pre-training text (`--exclude`; the corpus ledger counts them). `--quick` takes two minutes off each number that
 costs time: 20 steps of pre-training, 10 of each task, one seed.
@@ -50,27 +50,25 @@ TEXTS = {
     "en": ("corpus/en_wiki.jsonl.xz", "corpus/en_novels.jsonl.xz"),
 }
 NEWS = "pos/peopledaily_199801.txt.xz"
+DRCD = ("qa/drcd_dev.json.xz", None, "qa/drcd_test.json.xz")
+REVIEWS = tuple(f"classification/chnsenticorp_{part}.tsv.xz" for part in ("train", "dev", "test"))
+NER = ("ner/peopledaily_ner_train.txt.xz", None, "ner/peopledaily_ner_dev.txt.xz")
+SST = tuple(f"glue/SST-2/{part}.tsv.xz" for part in ("train", "dev", "test_labeled"))
+EWT = tuple(f"ud/en_ewt_{part}.conllu.xz" for part in ("train", "dev", "test"))
+SNLI = tuple(f"nli/snli_small_{part}.tsv.xz" for part in ("train", "dev", "test"))
+SENTENCES = ("--text-a", "sentence1", "--text-b", "sentence2", "--label", "gold_label")
 SETS = {
     "zh": (
-        Set("DRCD", "answer", "qa/drcd_dev.json.xz", None, "qa/drcd_test.json.xz", ("--length", "256"), 120, 1e-3, 2e-3),
-        Set(
-            "ChnSentiCorp", "classify", "classification/chnsenticorp_train.tsv.xz", "classification/chnsenticorp_dev.tsv.xz",
-            "classification/chnsenticorp_test.tsv.xz", ("--text", "text_a", "--length", "256"), 300, 1e-3, 1e-3,
-        ),
-        Set("NER", "tag", "ner/peopledaily_ner_train.txt.xz", None, "ner/peopledaily_ner_dev.txt.xz", (), 300, 4e-3, 2e-3),
+        Set("DRCD", "answer", *DRCD, ("--length", "256"), 100, 1e-3, 2e-3),
+        Set("ChnSentiCorp", "classify", *REVIEWS, ("--text", "text_a", "--length", "256"), 200, 1e-3, 1e-3),
+        Set("NER", "tag", *NER, (), 200, 4e-3, 2e-3),
     ),
     "en": (
-        Set(
-            "SST-2", "classify", "glue/SST-2/train.tsv.xz", "glue/SST-2/dev.tsv.xz", "glue/SST-2/test_labeled.tsv.xz",
-            ("--text", "sentence"), 500, 1e-3, 1e-3,
-        ),
-        Set("EWT", "tag", "ud/en_ewt_train.conllu.xz", "ud/en_ewt_dev.conllu.xz", "ud/en_ewt_test.conllu.xz", (), 300, 4e-3, 2e-3),
-        Set(
-            "SNLI small", "pair", "nli/snli_small_train.tsv.xz", "nli/snli_small_dev.tsv.xz", "nli/snli_small_test.tsv.xz",
-            ("--text-a", "sentence1", "--text-b", "sentence2", "--label", "gold_label"), 300, 1e-3, 1e-3,
-        ),
+        Set("SST-2", "classify", *SST, ("--text", "sentence"), 300, 1e-3, 1e-3),
+        Set("EWT", "tag", *EWT, (), 200, 2e-3, 2e-3),
+        Set("SNLI small", "pair", *SNLI, SENTENCES, 200, 1e-3, 1e-3),
     ),
-}  # fmt: skip
+}
 
 
 def lines(path: Path) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Draws the README's figure from a finished quickstart: ``python docs/figure.py runs/quickstart-zh``.
 
-The same drawing as on the page, in the page's light colours, on a ground of its own, so that it reads on dark pages too.
+The same drawing as on the page, in the page's light colours, on a ground of its own: it reads on dark pages too.
 """
 
 from __future__ import annotations

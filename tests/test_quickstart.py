@@ -54,7 +54,7 @@ def test_own_text_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert stored["start"] == "pretrained" and stored["steps"] == 6
     page = tmp_path / "run" / "report.html"
     assert page.exists() and str(page) in last
-    assert "unmask finetune classify" in last and "Blanks, filled before and after" in last
+    assert "unmask finetune classify" in last
 
 
 def test_what_cannot_be(tmp_path: Path) -> None:

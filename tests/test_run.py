@@ -32,7 +32,10 @@ def test_the_two_newest_stay_and_come_back(tmp_path: Path) -> None:
     assert run.load_checkpoint() is None
     for step in (1, 2, 3):
         checkpoint(run, step)
-    assert [p.name for p in sorted((run.folder / "checkpoints").iterdir())] == ["step-00000002", "step-00000003"]
+    assert [p.name for p in sorted((run.folder / "checkpoints").iterdir())] == [
+        "step-00000002",
+        "step-00000003",
+    ]
     found = run.load_checkpoint()
     assert found is not None and found.step == 3 and found.state["seconds"] == 1.5
     assert torch.equal(found.tensors["weights"]["a"], torch.full((3,), 3.0))

@@ -14,7 +14,9 @@ def network() -> nn.Linear:
     return nn.Linear(3, 1)
 
 
-def run(parts: list[list[tuple[torch.Tensor, torch.Tensor]]], scale: float = 1.0) -> tuple[torch.Tensor, float]:
+def run(
+    parts: list[list[tuple[torch.Tensor, torch.Tensor]]], scale: float = 1.0
+) -> tuple[torch.Tensor, float]:
     model = network()
     optimizer = Optimizer(model.named_parameters())
     batches = [[{"ids": x, "targets": y} for x, y in micro] for micro in parts]
@@ -47,7 +49,13 @@ def test_a_loss_that_is_not_finite_moves_nothing() -> None:
 
 
 def test_settings_that_cannot_be() -> None:
-    for wrong in ({"steps": 1, "budget": 1.0}, {"steps": 0}, {"budget": -1.0}, {"warmup": 1.5}, {"accumulate": 0}):
+    for wrong in (
+        {"steps": 1, "budget": 1.0},
+        {"steps": 0},
+        {"budget": -1.0},
+        {"warmup": 1.5},
+        {"accumulate": 0},
+    ):
         with pytest.raises(UnmaskError):
             Training(**wrong)
 

@@ -99,17 +99,21 @@ class Optimizer:
         self.masters = torch.empty(total, device=device)
         self.gradients = torch.zeros(total, device=device)
         shapes = [p.shape for p in self.parameters]
-        self._master_views = [v.view(s) for v, s in zip(self.masters.split(sizes), shapes, strict=True)]
-        self._gradient_views = [v.view(s) for v, s in zip(self.gradients.split(sizes), shapes, strict=True)]
+        self._master_views = [
+            v.view(s) for v, s in zip(torch.split(self.masters, sizes), shapes, strict=True)
+        ]
+        self._gradient_views = [
+            v.view(s) for v, s in zip(torch.split(self.gradients, sizes), shapes, strict=True)
+        ]
         weights = torch.empty(total, device=device, dtype=working)
-        for view, p, w in zip(self._master_views, self.parameters, weights.split(sizes), strict=True):
+        for view, p, w in zip(self._master_views, self.parameters, torch.split(weights, sizes), strict=True):
             view.copy_(p.detach())
             p.data = w.view(p.shape)
         self._weights = weights
         self._copy()
         counts = [sum(p.numel() for _, p in groups[g]) for g in ("muon", "decay", "plain")]
-        muon, decay, plain = self.masters.split(counts)
-        gradients = self.gradients.split(counts)
+        muon, decay, plain = torch.split(self.masters, counts)
+        gradients = torch.split(self.gradients, counts)
         self._flat = [nn.Parameter(t) for t in (decay, plain) if t.numel()]
         for flat, g in zip(self._flat, [g for g in gradients[1:] if g.numel()], strict=True):
             flat.grad = g
@@ -172,7 +176,7 @@ class Optimizer:
 
     def clip(self, norm: float) -> Tensor:
         """Scale the gradients to a global 2-norm of at most `norm` (0: leave them); return their norm before, []."""
-        total = torch.linalg.vector_norm(self.gradients)
+        total: Tensor = torch.linalg.vector_norm(self.gradients)
         if norm > 0:
             self.gradients.mul_((norm / (total + 1e-6)).clamp(max=1.0))
         return total
@@ -202,7 +206,7 @@ class Optimizer:
                 flat.append(state[kind])
             if not flat:
                 continue
-            pieces = [p for f in flat for p in f.split(_sizes_within(f.numel(), adam, flat, f))]
+            pieces = [p for f in flat for p in torch.split(f, _sizes_within(f.numel(), adam, flat, f))]
             for (name, _, shape), piece in zip(adam, pieces, strict=True):
                 moments[f"{kind}/{name}"] = piece.view(shape)
         for name, matrix in zip(self._muon_names, self._matrices, strict=True):

@@ -161,7 +161,7 @@ def quickstart(
             "Next, on your own data:",
             "  unmask corpus texts/ --out corpus",
             "  unmask pretrain modern corpus --out runs/body --budget 30m",
-            "  unmask finetune classify --model runs/body --train train.csv --text review --label stars --out runs/stars",
+            "  unmask finetune classify --model runs/body --train train.csv --text review --label stars",
         ]
     )
 

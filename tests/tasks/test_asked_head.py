@@ -41,7 +41,9 @@ def test_the_state_of_the_blank_is_what_is_read(tokenizer, tmp_path: Path) -> No
     torch.manual_seed(0)
     shape = sized("modernbert", "tiny", tokenizer.vocab.size, 32)
     model = task.network(shape, tokenizer.vocab, labels).eval()
-    assert isinstance(model, TaskModel) and isinstance(model.head, ClassifyHead) and model.head.style == "asked"
+    assert (
+        isinstance(model, TaskModel) and isinstance(model.head, ClassifyHead) and model.head.style == "asked"
+    )
     states = model.encoder(batch["ids"], layout(batch["lengths"]))
     expected = model.head.out(model.head.first(states[batch["asked_positions"]]))
     torch.testing.assert_close(label_logits(model, batch), expected.float(), rtol=1e-5, atol=1e-5)

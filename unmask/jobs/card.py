@@ -23,7 +23,7 @@ def write_card(run: Run) -> None:
         "",
         f"A {settings['size']} encoder, pre-trained from scratch with the recipe `{name}` of unmask {about['unmask']}."
         if not settings.get("source")
-        else f"An encoder that went on from `{settings['source']}` with the recipe `{name}` of unmask {about['unmask']}.",
+        else f"An encoder that went on from `{settings['source']}` by the recipe `{name}` of unmask {about['unmask']}.",
         "",
         f"- parameters: {about['parameters']:,}",
         f"- text: {corpus.get('documents', 0):,} documents, {corpus.get('tokens', 0):,} tokens "

@@ -27,7 +27,7 @@ class Filler:
                 "give the run it started from"
             )
         self._encoder = loaded.encoder().eval()
-        self._head = TokensHead(self._encoder, dense="dense.weight" in own).eval()
+        self._head = TokensHead(self._encoder, dense="norm.weight" in own).eval()
         self._head.load_state_dict(own)
 
     def fill(self, text: str, *, top: int = 5) -> list[list[Guess]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from unmask.errors import UnmaskError
 from unmask.jobs.tuned import Note, load_task
+from unmask.run import Run
 from unmask.tasks import Answer, Classify, Examples, Pair, Tag, Task
 from unmask.tasks.examples import Example
 from unmask.tasks.questions import questions
@@ -137,7 +138,8 @@ def _plain(line: int, row: str, parts: int, where: str) -> Example:
 def evaluate(run: Path, file: Path) -> dict[str, Any]:
     """Scores × 100 of a fine-tuned model on a labelled file.
 
-    Raises `UnmaskError` for bad rows and for labels that the model does not know.
+    In a run folder they are kept as evaluation/evaluate-FILE.json too. Raises `UnmaskError` for bad rows and for
+    labels that the model does not know.
     """
     tuned = Tuned(Path(run))
     task, labels = tuned.note.task, tuned.note.labels
@@ -145,4 +147,7 @@ def evaluate(run: Path, file: Path) -> dict[str, Any]:
     task.check(examples, labels)
     scores = task.score(tuned.say(examples), examples, labels)
     leading = task.leading(labels)
-    return {"task": task.NAME, "file": str(file), "rows": len(examples), "metric": leading, "scores": scores}
+    found = {"task": task.NAME, "file": str(file), "rows": len(examples), "metric": leading, "scores": scores}
+    if (Path(run) / "run.json").is_file():  # a model folder from elsewhere has no place for it
+        Run.open(run).save_evaluation(f"evaluate-{Path(file).name}", found)
+    return found

@@ -34,12 +34,12 @@ def opened(names: Sequence[str], folder: Path, settings: dict[str, Any], start: 
         if "tensorboard" in names:
             from torch.utils.tensorboard import SummaryWriter
 
-            writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)  # type: ignore[no-untyped-call]
+            writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
             stack.callback(writer.close)
 
             def board(line: dict[str, Any]) -> None:
                 for name, value in numbers(line).items():
-                    writer.add_scalar(name, value, line["step"])  # type: ignore[no-untyped-call]
+                    writer.add_scalar(name, value, line["step"])
 
             sinks.append(board)
         if "trackio" in names:

@@ -29,8 +29,8 @@ STYLES: dict[str, Style] = {"bert": "pooler", "albert": "pooler", "roberta": "de
 class TokensHead(nn.Module):
     """Which token stands here: dense, activation, norm, then the encoder's own embedding table and a bias.
 
-    dense=False leaves the table and bias alone; a shape with a plain head leaves norm, table and bias. The table is the encoder's parameter and is not in this
-    module's state, so a saved model holds it once.
+    dense=False leaves the table and bias alone; a shape with a plain head leaves norm, table and bias. The table is
+    the encoder's parameter and is not in this module's state, so a saved model holds it once.
     """
 
     def __init__(self, encoder: Encoder, dense: bool = True) -> None:

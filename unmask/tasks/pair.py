@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from unmask.models import Shape
 
 
-
 @dataclass(frozen=True)
 class Pair:
     """Two texts and their relation: a class (whole numbers and words) or a score (numbers with a decimal point)."""

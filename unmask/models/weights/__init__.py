@@ -108,7 +108,13 @@ def load_pretrained(folder: str | Path, heads: str | None = None) -> Loaded:
         )
     held = _held(family, config)
     kind = heads or extra.get("heads") or held
-    state, unused = _ours(family, shape, heads or held, read_tensors(folder), folder)
+    tensors = read_tensors(folder)
+    if not shape.shared and shape.layers > len(tensors):  # before anything is made by that number
+        raise UnmaskError(
+            f"config.json says {shape.layers} layers and the weights hold {len(tensors)} tensors — expected some for "
+            "each layer — fetch the folder again."
+        )
+    state, unused = _ours(family, shape, heads or held, tensors, folder)
     if extra:
         state |= read_extra(folder)
     style: Style | None = None
@@ -198,7 +204,9 @@ def save_pretrained(
         ):
             continue
         if name not in state and shape.head == "plain" and name.endswith(".dense.weight"):
-            tensors[targets[0]] = torch.eye(shape.width)  # a plain head, said in a form that has a dense layer
+            tensors[targets[0]] = torch.eye(
+                shape.width
+            )  # a plain head, said in a form that has a dense layer
             continue
         for target, piece in zip(targets, state[name].chunk(len(targets)), strict=True):
             tensors[(prefix if name in inside else "") + target] = piece
