@@ -1,7 +1,7 @@
 # One script for people and for continuous integration: `make` alone prints the words.
 # Every word sets up all that it needs, first try, on a fresh clone.
 
-LANGUAGE ?= zh
+LANGUAGE ?= en
 PYTHON   ?= python3
 BIN      := .venv/bin
 ONE      := OMP_NUM_THREADS=1
@@ -22,7 +22,7 @@ words:  ## print these words
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[test]'
 	touch $@
 
-quickstart: .venv/ready  ## pre-train, adapt to four tasks and report, in minutes (LANGUAGE=zh)
+quickstart: .venv/ready  ## pre-train, adapt to four tasks and report, in minutes (LANGUAGE=en, or zh)
 	$(BIN)/unmask quickstart --language $(LANGUAGE)
 
 test: .venv/ready-test  ## every test that needs no network and no data sets

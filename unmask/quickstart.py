@@ -71,7 +71,7 @@ class Job:
 
 def quickstart(
     *,
-    language: str = "zh",
+    language: str = "en",
     out: Path | None = None,
     budget: float = 300.0,
     steps: int | None = None,

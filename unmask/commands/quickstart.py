@@ -13,7 +13,7 @@ from unmask.commands.watch import Watch
 
 def quickstart(
     *,
-    language: Annotated[Literal["zh", "en"], Parameter(help="of the text and the tasks")] = "zh",
+    language: Annotated[Literal["en", "zh"], Parameter(help="of the text and the tasks")] = "en",
     out: Annotated[
         Path | None, Parameter(help="folder of the runs and the page [default: runs/quickstart-LANGUAGE]")
     ] = None,
@@ -34,7 +34,7 @@ def quickstart(
 ) -> None:
     """Pre-train, adapt to four tasks, and report.
 
-    Example: unmask quickstart --language zh --budget 5m
+    Example: unmask quickstart --language en --budget 5m
     """
     from unmask.quickstart import quickstart as run
 
