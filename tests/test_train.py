@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from unmask.errors import UnmaskError
 from unmask.optim import Optimizer
-from unmask.train import Clock, Training, steps
+from unmask.train import Clock, steps
 
 
 def network() -> nn.Linear:
@@ -46,18 +45,6 @@ def test_a_loss_that_is_not_finite_moves_nothing() -> None:
     before = torch.cat([p.detach().flatten() for p in model.parameters()])
     moved, _ = run([[(x, y)]], scale=float("inf"))
     assert torch.equal(torch.sort(before).values, torch.sort(moved).values)
-
-
-def test_settings_that_cannot_be() -> None:
-    for wrong in (
-        {"steps": 1, "budget": 1.0},
-        {"steps": 0},
-        {"budget": -1.0},
-        {"warmup": 1.5},
-        {"accumulate": 0},
-    ):
-        with pytest.raises(UnmaskError):
-            Training(**wrong)
 
 
 def test_clock_by_steps_and_by_recorded_places() -> None:

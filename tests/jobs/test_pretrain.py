@@ -229,11 +229,15 @@ def test_going_on_from_a_model(corpus: Path, straight: Path, tmp_path: Path) -> 
     )
     old, new = (Run.open(f).load_checkpoint() for f in (straight, run.folder))
     assert old is not None and new is not None
-    assert all(torch.equal(w, new.tensors["weights"][n]) for n, w in old.tensors["weights"].items())
+    before, after = dict(old.tensors["weights"]), dict(new.tensors["weights"])
+    # Elsewhere a RoBERTa's places start after the padding id, 0 here: the rows before the first place go.
+    places = [w.pop("encoder.places.weight") for w in (before, after)]
+    assert torch.equal(places[0][2:], places[1][1:])
+    assert before.keys() == after.keys() and all(torch.equal(w, after[n]) for n, w in before.items())
     with pytest.raises(UnmaskError, match="trains a bert"):
         pretrain(Bert(pairs="none"), corpus, out=tmp_path / "b", size="tiny", source=straight / "model")
     other = tmp_path / "other"
-    build(documents=documents(8, 4, seed=5), out=other, vocab_size=60, heldout=0.0, processes=1)
+    build(documents=documents(8, 4, seed=5), out=other, vocab_size=64, heldout=0.0, processes=1)
     with pytest.raises(UnmaskError, match="tokenizer"):
         pretrain(Roberta(), other, out=tmp_path / "o", size="tiny", source=straight / "model")
     assert not (tmp_path / "b").exists() and not (tmp_path / "o").exists()

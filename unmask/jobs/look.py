@@ -118,6 +118,7 @@ def filled(
     vocab, tokenizer = store.tokenizer.vocab, store.tokenizer
     found = []
     device = next(model.parameters()).device
+    special = torch.from_numpy(vocab.special).to(device)
     for ids, place in blanks:
         shown = np.concatenate([[vocab.cls], ids, [vocab.sep]])
         shown[place + 1] = vocab.mask
@@ -128,7 +129,7 @@ def filled(
                 keep=torch.tensor([place + 1], device=device),
             )
             p = model.head(states).float().softmax(-1)[0]  # type: ignore[operator]
-            best = p.topk(top)
+            best = p.masked_fill(special, -1.0).topk(top)  # a special token is no guess; its share stays its own
         before, after = tokenizer.decode(ids[:place]), tokenizer.decode(ids[place + 1 :])
         gap = "" if before and ord(before[-1]) > 0x2E80 else " "
         found.append(

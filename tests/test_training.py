@@ -1,0 +1,31 @@
+"""Settings of a training: what cannot be is refused, what is not given comes from the recipe."""
+
+import pytest
+
+from unmask.errors import UnmaskError
+from unmask.recipes import RECIPES
+from unmask.training import Training, resolved
+
+
+def test_settings_that_cannot_be() -> None:
+    for wrong in (
+        {"steps": 1, "budget": 1.0},
+        {"steps": 0},
+        {"budget": -1.0},
+        {"warmup": 1.5},
+        {"accumulate": 0},
+    ):
+        with pytest.raises(UnmaskError):
+            Training(**wrong)
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_what_is_not_given_comes_from_the_recipe(name: str) -> None:
+    recipe = RECIPES[name]()
+    own = recipe.training("mini")
+    found = resolved(recipe, "mini", Training(learning_rate=0.5, steps=3))
+    assert found.learning_rate == 0.5 and found.steps == 3 and found.budget is None
+    for key, value in own.items():
+        if key != "learning_rate":
+            assert getattr(found, key) == value
+    assert resolved(recipe, "mini", Training()).budget == 1800.0
