@@ -32,13 +32,17 @@ def figure(results: Path) -> str:
         r"var\(--([a-z0-9-]+)\)", lambda m: colours.get(m[1], "#555555"), str(static_svg(spec, "readme"))
     )
     width, height = (float(re.search(rf'{side}="([0-9.]+)"', inner)[1]) for side in ("width", "height"))  # type: ignore[index]
+    inner = inner.replace("<svg ", '<svg overflow="visible" ', 1)  # another font may need more room for the names
     font = 'font-family="system-ui, sans-serif"'
+    title = "".join(
+        f'<text x="20" y="{32 + 21 * n}" {font} font-size="15" font-weight="600" fill="#1d232b">{line.strip()}</text>'
+        for n, line in enumerate((headline(rows) or "").split(";"))
+    )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width + 32:.0f} {height + 92:.0f}">'
-        f'<rect width="100%" height="100%" rx="8" fill="#ffffff"/>'
-        f'<text x="20" y="32" {font} font-size="15" font-weight="600" fill="#1d232b">{headline(rows)}</text>'
-        f'<text x="20" y="56" {font} font-size="13" fill="#5c6672" xml:space="preserve">{LEGEND}</text>'
-        f'<g transform="translate(16 72)">{inner}</g></svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width + 62:.0f} {height + 112:.0f}">'
+        f'<rect width="100%" height="100%" rx="8" fill="#ffffff"/>{title}'
+        f'<text x="20" y="77" {font} font-size="13" fill="#5c6672" xml:space="preserve">{LEGEND}</text>'
+        f'<g transform="translate(46 92)">{inner}</g></svg>\n'
     )
 
 
