@@ -32,7 +32,9 @@ def figure(results: Path) -> str:
         r"var\(--([a-z0-9-]+)\)", lambda m: colours.get(m[1], "#555555"), str(static_svg(spec, "readme"))
     )
     width, height = (float(re.search(rf'{side}="([0-9.]+)"', inner)[1]) for side in ("width", "height"))  # type: ignore[index]
-    inner = inner.replace("<svg ", '<svg overflow="visible" ', 1)  # another font may need more room for the names
+    inner = inner.replace(
+        "<svg ", '<svg overflow="visible" ', 1
+    )  # another font may need more room for the names
     font = 'font-family="system-ui, sans-serif"'
     title = "".join(
         f'<text x="20" y="{32 + 21 * n}" {font} font-size="15" font-weight="600" fill="#1d232b">{line.strip()}</text>'

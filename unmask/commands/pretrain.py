@@ -6,6 +6,7 @@ options of all. The Python API is ``unmask.pretrain(recipe, corpus, out=..., tra
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -79,6 +80,9 @@ def _verb(name: str) -> Any:
                 replay=replay,
                 watch=watch,
             )
-            watch.say(f'{run.folder} is finished; try: unmask fill {run.folder} "a text with [MASK] in it"')
+            if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes speaks for all
+                watch.say(
+                    f'{run.folder} is finished; try: unmask fill {run.folder} "a text with [MASK] in it"'
+                )
 
     return pretrain

@@ -227,7 +227,10 @@ def finetune_one(p: Prepared, seed: int, folder: Path | None, emit: Emit) -> dic
     )
     total = p.steps
     every = training.evaluate_every or max(1, math.ceil(total / 4))
-    started = logged = time.perf_counter()
+    line_every = max(
+        1, min(total // 40, 50)
+    )  # the same steps for every seed and start, so that curves compare
+    started = time.perf_counter()
     best: dict[str, Tensor] = {}
     result: dict[str, Any] = {"seed": seed, "step": 0, "dev": {}}
     labels, waited, sums, counts = p.labels, 0, 0.0, 0
@@ -240,12 +243,13 @@ def finetune_one(p: Prepared, seed: int, folder: Path | None, emit: Emit) -> dic
         clip=training.clip,
     )
     for step in training_steps:
-        now, last = time.perf_counter(), step.number >= total
+        last = step.number >= total
         sums, counts = sums + step.loss(), counts + 1
-        if now - logged > 1.0 or last or step.number == 1:
-            line = {"seed": seed, "step": step.number, "seconds": now - started, "loss": sums / counts}
+        if step.number % line_every == 0 or last or step.number == 1:
+            seconds = time.perf_counter() - started
+            line = {"seed": seed, "step": step.number, "seconds": seconds, "loss": sums / counts}
             emit({"event": "step", **line, "steps": total})
-            logged, sums, counts = now, 0.0, 0
+            sums, counts = 0.0, 0
         if step.number % every == 0 or last:
             said = predictions(p, model, "dev", p.labels, device)
             settled, chosen = p.task.settle(said, p.parts["dev"].examples, p.labels)

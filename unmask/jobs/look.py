@@ -129,7 +129,9 @@ def filled(
                 keep=torch.tensor([place + 1], device=device),
             )
             p = model.head(states).float().softmax(-1)[0]  # type: ignore[operator]
-            best = p.masked_fill(special, -1.0).topk(top)  # a special token is no guess; its share stays its own
+            best = p.masked_fill(special, -1.0).topk(
+                top
+            )  # a special token is no guess; its share stays its own
         before, after = tokenizer.decode(ids[:place]), tokenizer.decode(ids[place + 1 :])
         gap = "" if before and ord(before[-1]) > 0x2E80 else " "
         found.append(

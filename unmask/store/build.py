@@ -236,7 +236,9 @@ def _gather(
         say(f"language: {language}")
     held = given or train_on(lines.texts(), kind, settings["vocab_size"], settings["lowercase"], language)
     if not given:
-        say(f"trained a {kind} tokenizer of {held.vocab.size:,} pieces on {lines.bytes / 1e6:,.1f} MB")
+        asked = settings["vocab_size"]
+        fewer = f" (of {asked:,} asked for: the text gives no more)" if held.vocab.size < asked else ""
+        say(f"trained a {kind} tokenizer of {held.vocab.size:,} pieces{fewer} on {lines.bytes / 1e6:,.1f} MB")
     held.save(building / "tokenizer")
     return {"gathered": vars(gathered), "language": language, "ledger": ledger.to_json()}
 
