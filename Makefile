@@ -41,7 +41,7 @@ check: .venv/ready-test  ## format, lint, types, the rules of the house, the con
 
 wheel: .venv/ready-test  ## build the wheel and compare its contents with the package folder
 	rm -rf dist
-	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	$(BIN)/python tests/wheel.py dist/*.whl
 
 bench: .venv/ready-test  ## the benchmarks against other libraries; the last line is `ratio X floor Y`
