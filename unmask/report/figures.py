@@ -71,7 +71,7 @@ def ranges(rows: Sequence[Row]) -> Spec | None:
     side = alt.YOffset("start:N", scale=alt.Scale(domain=list(STARTS), paddingOuter=0.9))
     x = alt.X("median:Q", title=None, axis=alt.Axis(tickCount=8), scale=alt.Scale(zero=False, padding=14))
     colour = alt.Color("start:N", scale=_START_COLOURS, legend=None)
-    base = alt.Chart(_data(values)).encode(y=y, yOffset=side)
+    base = alt.Chart(data_of(values)).encode(y=y, yOffset=side)
     told = [
         alt.Tooltip("task:N", title="Task"),
         alt.Tooltip("Start:N"),
@@ -89,7 +89,7 @@ def ranges(rows: Sequence[Row]) -> Spec | None:
         ),
     ]
     if majorities:
-        ticks = alt.Chart(_data(majorities)).mark_tick(color="var(--soft)", thickness=2, size=30)
+        ticks = alt.Chart(data_of(majorities)).mark_tick(color="var(--soft)", thickness=2, size=30)
         layers.insert(
             0,
             ticks.encode(
@@ -98,7 +98,7 @@ def ranges(rows: Sequence[Row]) -> Spec | None:
                 tooltip=[alt.Tooltip("majority:Q", title="Most frequent class")],
             ),
         )
-    return _finish(alt.layer(*layers), "Scores of every task under both starts", height=58 * len(names) + 12)
+    return finish(alt.layer(*layers), "Scores of every task under both starts", height=58 * len(names) + 12)
 
 
 def loss(bodies: Sequence[Run], against: str, term: str = "mlm") -> Spec | None:
@@ -176,7 +176,7 @@ def _curves(
         scale=alt.Scale(zero=share),
         axis=alt.Axis(format="%" if share else "", tickCount=6),
     )
-    base = alt.Chart(_data(values)).encode(x=x, y=y, color=alt.Color("run:N", scale=colours, legend=None))
+    base = alt.Chart(data_of(values)).encode(x=x, y=y, color=alt.Color("run:N", scale=colours, legend=None))
     told = [
         alt.Tooltip("run:N", title="Run"),
         alt.Tooltip("kind:N", title="Kind"),
@@ -194,16 +194,16 @@ def _curves(
         layers.append(
             base.transform_filter("datum.kind == 'held-out'").mark_line(strokeWidth=2.2, point=dots)
         )
-    layers.append(_hover(base, told))
+    layers.append(hover(base, told))
     if lines:
-        data = _data([{"y": value, "words": words} for value, words in lines])
+        data = data_of([{"y": value, "words": words} for value, words in lines])
         layers.insert(0, alt.Chart(data).mark_rule(strokeDash=[5, 4], color="var(--soft)").encode(y="y:Q"))
         layers.append(
             alt.Chart(data)
             .mark_text(align="right", dy=-7, color="var(--soft)", fontSize=11.5)
             .encode(x=alt.value("width"), y="y:Q", text="words:N")
         )
-    return _finish(alt.layer(*layers), description, height=260)
+    return finish(alt.layer(*layers), description, height=260)
 
 
 def learning(runs: Sequence[Run], what: str) -> Spec | None:
@@ -247,7 +247,7 @@ def learning(runs: Sequence[Run], what: str) -> Spec | None:
     x = alt.X("step:Q", title="step", axis=alt.Axis(tickCount=5, grid=False))
     y = alt.Y("y:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
     seeds_drawn = (
-        alt.Chart(_data(faint))
+        alt.Chart(data_of(faint))
         .mark_line(strokeWidth=1, opacity=0.28)
         .encode(x=x, y=y, color=colour, detail="curve:N")
     )
@@ -256,12 +256,12 @@ def learning(runs: Sequence[Run], what: str) -> Spec | None:
         alt.Tooltip("step:Q", title="Step", format=","),
         alt.Tooltip("y:Q", title=f"Median {what}", format=",.4~r"),
     ]
-    medians = alt.Chart(_data(middle)).encode(x=x, y=y, color=colour, detail="curve:N")
-    layers = [seeds_drawn] + ([medians.mark_line(strokeWidth=2.4), _hover(medians, told)] if middle else [])
-    return _finish(alt.layer(*layers), f"{what} while fine-tuning", height=190)
+    medians = alt.Chart(data_of(middle)).encode(x=x, y=y, color=colour, detail="curve:N")
+    layers = [seeds_drawn] + ([medians.mark_line(strokeWidth=2.4), hover(medians, told)] if middle else [])
+    return finish(alt.layer(*layers), f"{what} while fine-tuning", height=190)
 
 
-def _hover(base: Any, told: list[alt.Tooltip]) -> Any:
+def hover(base: Any, told: list[alt.Tooltip]) -> Any:
     """Points that show, with their numbers, when the pointer is near."""
     near = alt.selection_point(name="near", nearest=True, on="pointermove", clear="pointerout", empty=False)
     seen = alt.condition(near, alt.value(1), alt.value(0))
@@ -285,12 +285,12 @@ def _round(x: float) -> float:
     return float(f"{x:.5g}")
 
 
-def _data(values: list[Json]) -> alt.InlineData:
+def data_of(values: list[Json]) -> alt.InlineData:
     """Points that Altair writes once a chart, under a name, however many layers share them."""
     return alt.InlineData(values=values)
 
 
-def _finish(chart: Any, description: str, height: int) -> Spec:
+def finish(chart: Any, description: str, height: int) -> Spec:
     axis = {
         "labelColor": "var(--soft)", "titleColor": "var(--soft)", "gridColor": "var(--hair)", "domain": False,
         "tickColor": "var(--hair)", "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal",

@@ -25,6 +25,7 @@ from markupsafe import Markup
 from unmask.report import figures
 from unmask.report.figures import Spec
 from unmask.report.read import Json, Material, Run, gather
+from unmask.report.sections import MAKERS, kind, sections
 from unmask.report.table import difference_words, score_words
 from unmask.report.text import amount, flat, number, short
 from unmask.report.verdict import Row, headline, judge, paired, stored
@@ -102,6 +103,16 @@ def html(material: Material) -> str:
             for i, term in enumerate(_other_terms(material.bodies))
         ],
     }
+    studied = [
+        (
+            section,
+            [
+                (figure.caption, chart(f"study-{i}-{k}", figure.spec))
+                for k, figure in enumerate(section.figures)
+            ],
+        )
+        for i, section in enumerate(sections(_all(material)))
+    ]
     data = json.dumps({name: one.spec for name, one in charts.items()}, ensure_ascii=False, allow_nan=False)
     data = data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return (
@@ -111,6 +122,7 @@ def html(material: Material) -> str:
             title=headline(rows) or _body_headline(material) or "Nothing to show yet",
             rows=[(row, judge(row)) for row in rows],
             figures=compared,
+            studied=studied,
             bodies=[_summary(run, i) for i, run in enumerate(material.bodies)],
             runs=material.runs,
             parts=[
@@ -159,7 +171,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "number": number, "amount": amount, "seconds": show_seconds, "flat": flat, "short": short,
-        "score": score_words, "pieces": pieces, "when": when,
+        "score": score_words, "pieces": pieces, "when": when, "cell": cell,
     }  # fmt: skip
     environment.globals |= {"difference": difference_words}
     return environment
@@ -196,6 +208,11 @@ def pieces(text: str) -> list[tuple[str, bool]]:
     """A sentence cut at its blanks: (text, is a blank)."""
     parts = re.split(r"(\[MASK\]|<mask>)", text)
     return [(part, i % 2 == 1) for i, part in enumerate(parts) if part]
+
+
+def cell(value: Any) -> str:
+    """A cell of a section's table: text in at most 300 characters, a number as a person writes it."""
+    return short(value, 300) if isinstance(value, str) else number(value)
 
 
 def when(started: Any) -> str:
@@ -289,13 +306,17 @@ def _differing(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
 
 def _others(material: Material) -> list[tuple[str, dict[str, Any]]]:
     """Stored evaluations that have no section of their own."""
-    runs = {id(run): run for run in material.runs + material.bodies + material.tasks}.values()
     return [
         (f"{run.name} · {name}", flat(value))
-        for run in runs
+        for run in _all(material)
         for name, value in run.evaluations.items()
-        if name not in ("finetune", "fills") and isinstance(value, dict)
+        if name not in ("finetune", "fills") and kind(name) not in MAKERS and isinstance(value, dict)
     ]
+
+
+def _all(material: Material) -> list[Run]:
+    """Every run once: those that were named, then their parts."""
+    return list({id(run): run for run in material.runs + material.bodies + material.tasks}.values())
 
 
 __all__ = ["Row", "html", "report", "static_svg"]
