@@ -46,6 +46,10 @@ class Training:
     shard: Annotated[bool, "shard weights, gradients and moments over the processes (FSDP2)"] = False
     checkpoint_every: Annotated[float, "seconds between checkpoints"] = 300.0
     log: Annotated[tuple[Log, ...], "where metrics go too: tensorboard, trackio (each an extra)"] = ()
+    snapshots: Annotated[
+        int,
+        "times the weights are kept for `unmask embryo`, log-spaced, 2 to 4 bytes a parameter each; 0: none",
+    ] = 24
     seed: Annotated[int, "of weights, order, masks and partners"] = 0
 
     def __post_init__(self) -> None:
@@ -56,6 +60,10 @@ class Training:
             raise UnmaskError(f"steps is {self.steps} — at least 1 update is needed — give more")
         if self.budget is not None and self.budget <= 0:
             raise UnmaskError(f"budget is {self.budget} s — more than 0 is needed — give more, such as 5m")
+        if self.snapshots < 0 or self.snapshots == 1:
+            raise UnmaskError(
+                f"snapshots is {self.snapshots} — the first state and the last are two — give 2 or more, or 0 for none"
+            )
         for name in ("warmup", "decay"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:

@@ -17,6 +17,7 @@ from unmask.jobs.feed import ahead, to, updates
 from unmask.jobs.look import Apply, Heldout
 from unmask.jobs.meter import Meter, stuck
 from unmask.jobs.sinks import Sink
+from unmask.jobs.snapshots import Keeper
 from unmask.jobs.stop import Stopped, stop_signals
 from unmask.optim import Mover, rate
 from unmask.processes import agreed, device
@@ -25,7 +26,7 @@ from unmask.rows import Rows
 from unmask.run import Run
 from unmask.settings import show_seconds
 from unmask.tokens import Vocab
-from unmask.train import Batch, Clock, Training, steps
+from unmask.train import Batch, Clock, Training, steps, working_precision
 
 Watch = Callable[[dict[str, Any]], None]
 LOOKS = 12  # times the held-out loss is taken in a run
@@ -62,6 +63,15 @@ def train(
     here, norm = 0.0, 0.0
     meter, looked = Meter(), -1.0
     logged = saved = clock.seconds()
+    keeper = Keeper(
+        None if run is None else run.folder,
+        count=training.snapshots,
+        total=training.steps if places is None else None,
+        start=number,
+        working=working_precision(training.precision, device()),
+        say=lambda text: watch({"event": "say", "text": text}),
+    )
+    keeper.passed, keeper.last = int(agreed(float(keeper.passed))), int(agreed(float(keeper.last)))
 
     def learning_rate(update: int) -> float:
         nonlocal here
@@ -104,6 +114,11 @@ def train(
             run.save_checkpoint(number, tensors, {"seconds": clock.seconds(), "tokens": tokens})
         saved = clock.seconds()
 
+    def snapshot() -> None:
+        took = keeper.keep(optimizer.weights(), number, clock.seconds(), tokens, here)
+        if took is not None and number:  # a run that never takes a step leaves no line
+            log({"snapshot": took})
+
     def loss(batch: Batch) -> dict[str, Tensor]:
         return apply(recipe, to(batch, device()))
 
@@ -127,6 +142,8 @@ def train(
             clip=clip,
             start=number,
         )
+        if keeper.on and not number:
+            snapshot()
         while not agreed(float(clock.over(number))):
             step = next(going)
             number, tokens = step.number, tokens + step.tokens
@@ -151,6 +168,8 @@ def train(
             if here >= looked + 1 / LOOKS:
                 looked = here
                 look()
+            if keeper.due(number, here):
+                snapshot()
             if wish & (STOP | SAVE):
                 save()
             if wish & STOP:
@@ -159,6 +178,8 @@ def train(
         raise _too_short(training, clock.seconds())
     flush()
     look()
+    if keeper.on and keeper.last != number:
+        snapshot()
     save()
     if run is not None:
         warning = stuck(

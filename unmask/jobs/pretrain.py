@@ -39,7 +39,7 @@ from unmask.training import resolved
 __all__ = ["Stopped", "pretrain", "recorded_places", "resolved"]
 
 #: settings that change nothing of the result, so a run may go on with others
-FREE = ("corpus", "training.checkpoint_every", "training.log", "training.shard")
+FREE = ("corpus", "training.checkpoint_every", "training.log", "training.shard", "training.snapshots")
 
 
 def silent(event: dict[str, Any]) -> None:
@@ -208,7 +208,8 @@ def _renamed(found: dict[str, Any], when: str) -> dict[str, Any]:
 
 def _remove(folder: Path) -> None:
     """Take away a folder of a run that never took a step: what was written there just now, nothing else."""
-    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    for part in ("tensorboard", "snapshots"):
+        shutil.rmtree(folder / part, ignore_errors=True)
     for path in [folder / "evaluation" / "fills.json", folder / "metrics.jsonl", folder / "run.json"]:
         path.unlink(missing_ok=True)
     for path in [folder / "evaluation", folder]:
