@@ -94,14 +94,6 @@ def prepare(
     from_scratch: bool,
 ) -> Prepared:
     """Read and check everything, before any training. Raises `UnmaskError` for whatever is wrong with the input."""
-    source = open_source(model)
-    shape, tokenizer, frame = source.loaded.shape, source.tokenizer, source.frame
-    length = min(training.length or min(shape.positions, 512), shape.positions)
-    if length < 16:
-        raise UnmaskError(f"length is {length} — at least 16 tokens are needed — give more")
-    overlap = training.overlap if training.overlap is not None else length // 3
-    if not 0 <= overlap < length - frame.room(1):
-        raise UnmaskError(f"overlap is {overlap} for rows of {length} tokens — it must be smaller — lower it")
     read: dict[str, Examples] = {"train": task.read(train)}
     # Before rows are held out: a rare label may lie among those alone.
     labels, said = task.labels(read["train"])
@@ -117,6 +109,28 @@ def prepare(
         again = sum(x.texts in seen for x in read["test"].items)
         if again:
             notes.append(f"{test}: {again} of {len(read['test'])} texts stand in the training rows too")
+    return framed(task, read, labels, model=model, training=training, from_scratch=from_scratch, notes=notes)
+
+
+def framed(
+    task: Task,
+    read: dict[str, Examples],
+    labels: Labels,
+    *,
+    model: Path,
+    training: FineTuning,
+    from_scratch: bool = False,
+    notes: Sequence[str] = (),
+) -> Prepared:
+    """Rows of a task that were read already ("train", "dev", perhaps "test"), checked and cut into windows."""
+    source = open_source(model)
+    shape, tokenizer, frame = source.loaded.shape, source.tokenizer, source.frame
+    length = min(training.length or min(shape.positions, 512), shape.positions)
+    if length < 16:
+        raise UnmaskError(f"length is {length} — at least 16 tokens are needed — give more")
+    overlap = training.overlap if training.overlap is not None else length // 3
+    if not 0 <= overlap < length - frame.room(1):
+        raise UnmaskError(f"overlap is {overlap} for rows of {length} tokens — it must be smaller — lower it")
     parts, majority = {}, {}
     for name, examples in read.items():
         task.check(examples, labels)
@@ -126,7 +140,9 @@ def prepare(
         parts[name] = Part(examples, windows)
         majority[name] = task.majority(read["train"], examples, labels)
     if not parts["train"].windows.rows:
-        raise UnmaskError(f"{train}: no row is left to learn from — see the ledger: every one was dropped")
+        raise UnmaskError(
+            f"{read['train'].where}: no row is left to learn from — see the ledger: every one was dropped"
+        )
     return Prepared(
         task, training, source.folder, from_scratch, source.loaded.family, shape, tokenizer, frame, labels,
         length, overlap, parts, majority, tuple(notes),
