@@ -33,6 +33,7 @@ _HOME = {
     "Training": "unmask.train",
     "UnmaskError": "unmask.errors",
     "build": "unmask.store.build",
+    "convert": "unmask.jobs.convert",
     "evaluate": "unmask.jobs.predict",
     "fill": "unmask.jobs.fill",
     "finetune": "unmask.jobs.finetune",

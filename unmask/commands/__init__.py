@@ -12,10 +12,21 @@ from typing import Any
 from cyclopts import App
 
 import unmask
-from unmask.commands import corpus, evaluate, fill, finetune, plan, pretrain, quickstart, report
+from unmask.commands import corpus, evaluate, fill, finetune, imports, plan, pretrain, quickstart, report
 
 HELP = "Pre-train a language model of the BERT family on your own text, and see what that was worth."
-VERBS = ("quickstart", "plan", "corpus", "pretrain", "fill", "finetune", "evaluate", "predict", "report")
+VERBS = (
+    "quickstart",
+    "plan",
+    "corpus",
+    "pretrain",
+    "fill",
+    "finetune",
+    "evaluate",
+    "predict",
+    "report",
+    "import",
+)
 
 
 def app(words: Sequence[str]) -> App:
@@ -36,6 +47,7 @@ def app(words: Sequence[str]) -> App:
         "evaluate": evaluate.evaluate,
         "predict": evaluate.predict,
         "report": report.report,
+        "import": imports.imports,
     }
     for order, verb in enumerate(VERBS):
         if verb in made:

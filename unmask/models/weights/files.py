@@ -59,7 +59,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     if pickles:
         raise UnmaskError(
             f"{folder} holds its weights in {pickles[0]}, a pickle, which can run code when opened, and is not read — "
-            f"expected {WEIGHTS} — get the model in safetensors, or convert it where you trust it."
+            f"expected {WEIGHTS} — get the model in safetensors, or convert it once with `unmask import`."
         )
     raise UnmaskError(f"{folder} holds no weights — expected {WEIGHTS} or {INDEX} — give a model folder.")
 
