@@ -83,14 +83,14 @@ def test_bombs(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> 
         read([str(file)])
     monkeypatch.setattr(streams, "BOMB_RATIO", 10**6)
     assert sum(1 for _ in streams.read_lines(str(file))) == 100_000
-    # One line of 20 MB: no more of it is held than a line may have.
+    # One line of 20 MB: no more of it is held than a line may have, and nothing is lost.
     monkeypatch.setattr(streams, "LONGEST_LINE", 100_000)
     file.write_bytes(PACK[suffix](b"a" * 20_000_000))
     tracemalloc.start()
-    with pytest.raises(UnmaskError, match="longer than 100,000 bytes"):
-        read([str(file)])
+    parts = [(len(part), ends) for part, ends in streams.read_parts(str(file))]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
+    assert parts == [(100_000, False)] * 200 + [(0, True)]
     assert peak < 3_000_000
 
 
@@ -169,14 +169,41 @@ def test_empty_and_damaged(tmp_path: Path) -> None:
         read([str(table)])
 
 
-def test_a_long_line_is_refused_and_a_long_document_split(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "a.txt"
-    file.write_text("x" * 200)
+@pytest.mark.parametrize("layout", ["line", "blank", "file"])
+def test_a_long_line_of_text_is_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
+    """A line of any length comes in parts, cut between characters, and all of it comes."""
     monkeypatch.setattr(streams, "LONGEST_LINE", 100)
-    with pytest.raises(UnmaskError, match="longer than 100 bytes"):
-        read([str(file)])
+    monkeypatch.setattr(readers, "LONGEST_DOCUMENT", 60)
+    text = "é中😀x" * 50
+    for end in ("", "\n", "\nnext"):
+        (tmp_path / "a.txt").write_text(text + end, encoding="utf-8")
+        stage = Ledger().stage("read")
+        found = list(read_documents([str(tmp_path / "a.txt")], layout, "text", stage))
+        assert "".join(document.text.replace("\n", "") for document in found) == text + end.strip()
+        assert max(len(document.text) for document in found) <= 60 + len("\nnext")
+        assert len({document.id for document in found}) == len(found)
+        assert stage.total("split") == 1
+        stage.check()
+
+
+def test_a_long_row_is_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "LONGEST_LINE", 100)
+    reason = "a line longer than 100 bytes"
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": "%s"}\n{"text": "two"}\n' % ("x" * 500))
+    (tmp_path / "b.tsv").write_text("id\ttext\n1\tone\n2\t%s\n3\ttwo\n" % ("x" * 500))
+    for name, place in (("a.jsonl", "a.jsonl:2"), ("b.tsv", "b.tsv:3")):
+        stage = Ledger().stage("read")
+        found = [d.text for d in read_documents([str(tmp_path / name)], "line", "text", stage)]
+        assert found == ["one", "two"]
+        assert stage.came == 3 and stage.counts["dropped"] == {reason: 1}
+        assert stage.samples["dropped"][reason] == [place]
+        stage.check()
+    (tmp_path / "c.csv").write_text('id,text\n1,"one"\n2,"%s"\n' % ("x" * 500))
+    with pytest.raises(UnmaskError, match="line 3 is longer than 100 bytes, .* quotes"):
+        read([str(tmp_path / "c.csv")])
+
+
+def test_a_long_document_is_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "LONGEST_DOCUMENT", 10)
     rows = tmp_path / "b.jsonl"
     rows.write_text(json.dumps({"id": "d", "text": "aaaa\nbbbb\ncccc\ndddddddddddddd"}))

@@ -201,7 +201,8 @@ def test_a_few_huge_files_give_held_out_documents(
     held = Store(out, part="heldout")
     assert held.documents == 1 and train.documents > 5
     assert 0 < held.tokens < 0.2 * train.tokens
-    read = json.loads((out / "ledger.json").read_text())["stages"][0]
+    files, read = json.loads((out / "ledger.json").read_text())["stages"][:2]
+    assert (files["name"], files["in"], read["name"]) == ("files", 2, "read")
     assert (read["in"], sum(told["count"] for told in read["split"].values())) == (2, 2)
 
 

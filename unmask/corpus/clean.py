@@ -2,6 +2,9 @@
 
 A rule a function, each of them pure. What is removed is counted by character; what is only written otherwise
 (NFC, newlines, spaces at the ends of lines) is not a loss and is not counted.
+
+Marks in a row are bounded as by the Stream-Safe Text Format of Unicode (UAX 15, section 13): no language has more
+than a handful on a letter, and the time that normalisation takes grows with the square of their number.
 """
 
 from __future__ import annotations
@@ -9,16 +12,24 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from functools import cache
 
 # Controls but tab and newline, lone surrogates (JSON can hold them), the byte order mark, and non-characters.
-_CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]+")
+MOST_MARKS = 30  # on one letter
 _NEWLINES = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
 
 def clean(text: str) -> tuple[str, Counter[str]]:
-    """The text with all rules applied, and how often which character was removed (`"U+0000"` → count)."""
+    """The text with all rules applied, and how often what was removed (`"control character U+0000"` → count)."""
     text, removed = remove_controls(unify_newlines(text))
-    return tidy_lines(unicodedata.normalize("NFC", text)), removed
+    text, marks = bound_marks(text)
+    if (normal := unicodedata.normalize("NFC", text)) != text:  # which writes a few marks as two
+        normal, more = bound_marks(normal)
+        marks += more
+    if marks:
+        removed[f"mark after {MOST_MARKS} others"] = marks
+    return tidy_lines(normal), removed
 
 
 def unify_newlines(text: str) -> str:
@@ -28,10 +39,29 @@ def unify_newlines(text: str) -> str:
 
 def remove_controls(text: str) -> tuple[str, Counter[str]]:
     """Take out control characters, lone surrogates, byte order marks and non-characters."""
-    found = _CONTROLS.findall(text)
+    found = "".join(_CONTROLS.findall(text))
     if not found:
         return text, Counter()
-    return _CONTROLS.sub("", text), Counter(f"U+{ord(character):04X}" for character in found)
+    counts = {f"control character U+{ord(c):04X}": found.count(c) for c in sorted(set(found))}
+    return _CONTROLS.sub("", text), Counter(counts)
+
+
+@cache
+def _marks() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Too long a run of characters that combine with the one before them, and what of it is too much."""
+    codes = [code for code in range(0x300, 0x1F000) if unicodedata.combining(chr(code))]
+    kinds = "".join(map(chr, codes))
+    return re.compile(f"[{kinds}]{{{MOST_MARKS + 1}}}"), re.compile(
+        f"(?<=[{kinds}]{{{MOST_MARKS}}})[{kinds}]+"
+    )
+
+
+def bound_marks(text: str) -> tuple[str, int]:
+    """Take out the marks beyond `MOST_MARKS` in a row, and count them."""
+    if text.isascii() or not _marks()[0].search(text):
+        return text, 0
+    found = _marks()[1].findall(text)
+    return _marks()[1].sub("", text), sum(map(len, found))
 
 
 def tidy_lines(text: str) -> str:

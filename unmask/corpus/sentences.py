@@ -2,6 +2,9 @@
 
 Sentences come from `sentencex` (rules for some 300 languages; it knows 。！？ with the closing quotes and brackets
 behind them), languages from `py3langid`. A split loses nothing: the pieces of a line, laid together, are the line.
+
+The time of `sentencex` grows with the square of a line's sentences (a Chinese novel in one line took minutes), so a
+long line goes to it in stretches: the last sentence of a stretch, which may go on, begins the next one.
 """
 
 from __future__ import annotations
@@ -12,10 +15,23 @@ from itertools import accumulate
 
 _CHUNK = 300  # characters that a language is judged on at a time
 _CHUNKS = 64
+STRETCH = 10_000  # characters of a line that sentences are looked for in at once
 
 
 def split_sentences(line: str, language: str = "en") -> list[str]:
     """The sentences of a line (no newline inside), each with the space behind it; joined they are the line."""
+    if len(line) <= STRETCH:
+        return _split(line, language)
+    found: list[str] = []
+    begin = 0
+    while len(line) - begin > STRETCH:
+        pieces = _split(line[begin : begin + STRETCH], language)
+        found += pieces[:-1] or pieces  # a stretch without an end is a sentence
+        begin += sum(map(len, pieces[:-1] or pieces))
+    return found + _split(line[begin:], language)
+
+
+def _split(line: str, language: str) -> list[str]:
     from sentencex import segment
 
     if not line:

@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
+from unmask.bounded import kind_of_file
+from unmask.corpus.ledger import Ledger, Stage
 from unmask.corpus.streams import STANDARD_INPUT, inner_suffix
 from unmask.errors import UnmaskError, nearest
 
 FORMATS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
 HUB = "hf://"
+LINK, SPECIAL = "symbolic link out of the folder", "no regular file"
 _EDGE = 65536
 
 
-def find_sources(inputs: Sequence[str | Path]) -> list[str]:
+def find_sources(inputs: Sequence[str | Path], stage: Stage | None = None) -> list[str]:
     """The names of all inputs: folders are walked, globs expanded, in the order of their names.
 
-    Raises `UnmaskError` for what is not there, for a folder or glob without a readable file, and for an unknown
-    kind of file.
+    In a folder, a file of another kind, a FIFO or a device, and a symbolic link that leads out of the folder are left
+    out; `stage` counts them (a link can be given by its own name). Raises `UnmaskError` for what is not there or is no
+    regular file, for a folder or glob without a readable file, and for an unknown kind of file.
     """
     if not inputs:
         raise UnmaskError("no input was given — expected files, folders, globs, - or hf://name")
     found: list[str] = []
+    stage = stage or Ledger().stage("files", "files")
     for entry in map(str, inputs):
-        found.extend(_expand(entry))
+        found.extend(_expand(entry, stage))
     return list(dict.fromkeys(found))
 
 
-def _expand(entry: str) -> list[str]:
+def _expand(entry: str, stage: Stage) -> list[str]:
     path = Path(entry)
     if entry == STANDARD_INPUT or entry.startswith(HUB):
         return [entry]
     if path.is_dir():
-        files = sorted(str(file) for file in path.rglob("*") if file.is_file() and _readable(file))
+        files = _walk(path, stage)
         if not files:
+            links = sum(stage.counts["dropped"].get(reason, 0) for reason in (LINK, SPECIAL))
             raise UnmaskError(
                 f"{path} holds no text — expected files that end in {', '.join(FORMATS)} (or .gz .zst .xz)"
+                + (f"; {links} links that lead out of it or special files are not read" if links else "")
             )
         return files
     if path.is_file():
@@ -47,6 +55,9 @@ def _expand(entry: str) -> list[str]:
                 " each also with .gz, .zst or .xz"
             )
         return [entry]
+    if path.exists():
+        kind = kind_of_file(path.stat().st_mode)
+        raise UnmaskError(f"{path} is a {kind} — a file or a folder was expected — pipe text in with -")
     if any(mark in entry for mark in "*?["):
         files = sorted(
             file
@@ -60,9 +71,34 @@ def _expand(entry: str) -> list[str]:
     raise UnmaskError(f"{entry} is not there.{nearest(path.name, beside)}")
 
 
+def _walk(folder: Path, stage: Stage) -> list[str]:
+    """The readable files of a folder and of those in it, by name; links to folders are not followed."""
+    home = Path(os.path.realpath(folder))
+    found = []
+    for path in sorted(folder.rglob("*"), key=str):
+        if path.is_dir() and not path.is_symlink():
+            continue
+        stage.take()
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
+            stage.add("dropped", LINK, visible_name(path))
+        elif not path.is_file():
+            stage.add("dropped", SPECIAL, visible_name(path))
+        elif not _readable(path):
+            stage.add("dropped", f"no {' '.join(FORMATS)}", visible_name(path))
+        else:
+            stage.add("kept")
+            found.append(str(path))
+    return found
+
+
 def _readable(path: Path) -> bool:
     suffix = inner_suffix(path.name)
     return suffix in FORMATS and not (suffix == ".parquet" and path.suffix.lower() != ".parquet")
+
+
+def visible_name(path: str | Path) -> str:
+    """A file's name as text; bytes of it that are no UTF-8 are written out (`\\xff`)."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def identity(source: str) -> str:
@@ -75,4 +111,4 @@ def identity(source: str) -> str:
         digest.update(stream.read(_EDGE))
         stream.seek(max(0, path.stat().st_size - _EDGE))
         digest.update(stream.read(_EDGE))
-    return f"{path.resolve()} {path.stat().st_size} {digest.hexdigest()}"
+    return f"{visible_name(path.resolve())} {path.stat().st_size} {digest.hexdigest()}"

@@ -78,7 +78,8 @@ def build(
         )
     if not 0 <= heldout < 1:
         raise UnmaskError(f"heldout is {heldout} — expected a share of the documents in [0, 1)")
-    sources = find_sources(inputs) if documents is None else []
+    files = Ledger().stage("files", "files")  # of folders: what was left out of them
+    sources = find_sources(inputs, files) if documents is None else []
     layout = judge_layout(sources, layout)
     excluded = Excluded(_excluded_texts(exclude, column))
     given = _given_tokenizer(tokenizer, vocab_size)
@@ -106,6 +107,8 @@ def build(
         tell("the text has been gathered before: going on")
     else:
         ledger = Ledger()
+        if files.came:
+            ledger.stage(files.name, files.unit).merge(files)
         raw = _read(documents, sources, layout, column, ledger, tell)
         rules = Rules(deduplicate, repeated_line_bytes, excluded)
         state = _gather(raw, building, rules, ledger, settings, given, tell)

@@ -96,7 +96,7 @@ def _cleaned(batch: list[Document], ledger: Ledger) -> list[Document]:
         characters.take(len(text) + gone)
         characters.add("kept", count=len(text))
         for name, count in removed.items():
-            characters.add("dropped", f"control character {name}", document.id, count)
+            characters.add("dropped", name, document.id, count)
         if not text:
             stage.add("dropped", "nothing left but control characters", document.id)
             continue
