@@ -1,0 +1,175 @@
+"""Pseudo-log-likelihoods of many sentences, as fast as the processor lets them.
+
+The usual way runs a padded model over every masked copy and works out the logits of all its tokens. Here rows of one
+length lie end to end without padding or mask, the last layer and the head work on the asked places alone, an input
+that occurs twice is computed once (`masked.py`), and every core has batches of its own instead of a share of each
+operation. The sums are exact: with bf16 states the logit of the target is worked out in fp32, the log-softmax is
+fp32, and a sentence is added up in fp64, so that there are no ties but real ones (the scorers that take their
+log-softmax in bf16 make many).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unmask.errors import UnmaskError
+from unmask.models.encoder import Encoder
+from unmask.models.heads import TokensHead
+from unmask.tasks import Frame
+from unmask.tokens import Tokenizer
+from unmask.yardstick.masked import Inputs, Scoring, Sentence, inputs
+
+TOKENS = 4096  # of a batch on a processor: its activations stay in the cache
+LARGE = 65_536  # of a batch on a GPU
+LOGITS = 2**19  # logits of one visit on a processor
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A masked language model, ready to be asked: on its device, in its precision."""
+
+    encoder: Encoder
+    head: TokensHead
+    frame: Frame
+
+    @property
+    def device(self) -> torch.device:
+        return self.encoder.tokens.weight.device
+
+
+def cut(
+    texts: Sequence[str], tokenizer: Tokenizer, longest: int, where: Callable[[int], str]
+) -> list[Sentence]:
+    """Sentences as pieces and words; `longest` is the model's row.
+
+    Raises UnmaskError, naming `where(n)`, for a text that is too long or of which no piece is left.
+    """
+    found = []
+    for n, encoded in enumerate(tokenizer.encode_batch(texts)):
+        if not 0 < len(encoded.ids) <= longest - 2:
+            raise UnmaskError(
+                f"{where(n)}: {len(encoded.ids)} pieces — the model reads 1 to {longest - 2} — "
+                "shorten the sentence or leave it out"
+            )
+        found.append(Sentence(encoded.ids.astype(np.int64), np.cumsum(encoded.word_starts)))
+    return found
+
+
+def scores(
+    reader: Reader,
+    sentences: Sequence[Sentence],
+    scoring: Scoring,
+    tell: Callable[[int, int], None] = lambda done, of: None,
+) -> np.ndarray:
+    """The pseudo-log-likelihood of each sentence in nats: [S] float64. `tell` hears of sentences that are done."""
+    total = np.zeros(len(sentences))
+    done = 0
+    for found, answers in _answered(reader, inputs(sentences, reader.frame.vocab, scoring)):
+        np.add.at(total, found.sentence, answers)
+        done += len(np.unique(found.sentence))
+        tell(done, len(sentences))
+    return total
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Some rows of `Inputs`, and the questions that they answer."""
+
+    ids: Tensor  # [b, T]
+    keep: Tensor  # [p] places among the b * T, sorted
+    of: Tensor  # [q] which of keep
+    target: Tensor  # [q]
+    questions: np.ndarray  # [q] their numbers
+
+
+def _batches(found: Inputs, tokens: int) -> Iterator[_Batch]:
+    count, width = found.rows.shape
+    order = np.argsort(found.of, kind="stable")
+    of, size = found.of[order], max(1, tokens // width)
+    for a in range(0, count, size):
+        b = min(a + size, count)
+        first, last = np.searchsorted(found.asked[:, 0], [a, b])
+        questions = order[slice(*np.searchsorted(of, [first, last]))]
+        row, place = found.asked[first:last].T
+        yield _Batch(
+            torch.from_numpy(found.rows[a:b]),
+            torch.from_numpy((row - a) * width + place),
+            torch.from_numpy(found.of[questions] - first),
+            torch.from_numpy(found.target[questions]),
+            questions,
+        )
+
+
+def _answered(reader: Reader, work: Iterable[Inputs]) -> Iterator[tuple[Inputs, np.ndarray]]:
+    """Each group with the log-probability of every question [Q], float64; on a processor a batch a core at once."""
+    large = reader.device.type != "cpu"
+    cores, before = 1 if large else _cores(), torch.get_num_threads()
+    waiting: list[tuple[Inputs, list[tuple[np.ndarray, Future[np.ndarray]]]]] = []
+    with ThreadPoolExecutor(
+        cores, initializer=torch.set_num_threads, initargs=(before // cores or 1,)
+    ) as pool:
+        try:
+            for found in work:
+                batches = _batches(found, LARGE if large else TOKENS)
+                waiting.append((found, [(b.questions, pool.submit(_ask, reader, b)) for b in batches]))
+                if len(waiting) > 2:
+                    yield _gathered(*waiting.pop(0))
+            while waiting:
+                yield _gathered(*waiting.pop(0))
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(before)
+
+
+def _gathered(found: Inputs, tasks: list[tuple[np.ndarray, Future[np.ndarray]]]) -> tuple[Inputs, np.ndarray]:
+    answers = np.empty(len(found.of))
+    for questions, task in tasks:
+        answers[questions] = task.result()
+    return found, answers
+
+
+def _ask(reader: Reader, batch: _Batch) -> np.ndarray:
+    """The log-probability of every question of a batch [q]."""
+    rows, width = batch.ids.shape
+    device = reader.device
+    with torch.inference_mode():
+        keep, of, target = (t.to(device) for t in (batch.keep, batch.of, batch.target))
+        states = reader.encoder(
+            batch.ids.view(-1).to(device), torch.full((rows,), width, dtype=torch.int64), keep=keep
+        )
+        x = reader.head.transform(states)  # [p, E]
+        return _log_shares(x, reader.head.matrix, reader.head.bias, of, target).double().cpu().numpy()
+
+
+def _log_shares(x: Tensor, matrix: Tensor, bias: Tensor, of: Tensor, target: Tensor) -> Tensor:
+    """log softmax(x · matrixᵀ + bias) of question q's target at x[of[q]]: [p, E], [q], [q] -> [q] fp32.
+
+    In bf16 the two logits that weigh most, the first guess and the target, are worked out in fp32.
+    """
+    rest = torch.empty(len(x), device=x.device)  # the log of the sum over the vocabulary
+    visit = len(x) if x.is_cuda else max(1, LOGITS // len(matrix))
+    for at in range(0, len(x), visit):
+        logits = F.linear(x[at : at + visit], matrix, bias).float()
+        if x.dtype != torch.float32:
+            top = logits.argmax(-1)
+            exact = _exact(x[at : at + visit], matrix, bias, top)
+            logits.scatter_(1, top[:, None], exact[:, None])
+        rest[at : at + visit] = logits.logsumexp(-1)
+    return _exact(x[of], matrix, bias, target) - rest[of]
+
+
+def _exact(x: Tensor, matrix: Tensor, bias: Tensor, target: Tensor) -> Tensor:
+    """The logits of one target a row, in fp32: [q, E], [q] -> [q]."""
+    return (x.float() * matrix[target].float()).sum(-1) + bias[target].float()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
