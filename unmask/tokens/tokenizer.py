@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from unmask.corpus.words import ALONE, HAN, UNSPACED, classes, word_starts
 from unmask.errors import UnmaskError
 from unmask.tokens.characters import character_table, encode_characters
+from unmask.tokens.known import LEAST, Known, known_cuts
 
 ROLES = ("pad", "unk", "cls", "sep", "mask")
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # of the tokenizers trained here: ids 0 to 4
@@ -123,6 +124,17 @@ class Tokenizer:
         return character_table(json.loads(self.content))
 
     @cached_property
+    def _known(self) -> Known | None:
+        kind = known_cuts(json.loads(self.content))
+        return Known(self._inner, kind) if kind else None
+
+    def _holds_a_name(self, texts: Sequence[str]) -> bool:
+        """Whether the name of a special token may stand in a text."""
+        names = [token["content"].lower() for token in json.loads(self.content)["added_tokens"]]
+        whole = "\n".join(texts).lower()
+        return any(name in whole for name in names)
+
+    @cached_property
     def _with_specials(self) -> tokenizers.Tokenizer:
         inner = tokenizers.Tokenizer.from_str(self.content)
         inner.encode_special_tokens = False
@@ -157,6 +169,11 @@ class Tokenizer:
             and (found := encode_characters(texts, self._characters))
         ):
             return found
+        known = self._known
+        if known is not None and sum(map(len, texts)) >= LEAST:
+            plain = not specials or not self._holds_a_name(texts)
+            if plain and (found := known.encode(list(texts))):
+                return found
         inner = self._with_specials if specials else self._inner
         encodings = inner.encode_batch(list(texts), add_special_tokens=False)
         ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32)
