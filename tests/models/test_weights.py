@@ -305,10 +305,10 @@ def test_a_folder_with_its_tokenizer_opens_elsewhere(family, tmp_path):
 
 
 def test_more_layers_said_than_tensors_held(tmp_path):
-    """A configuration that asks for ten million layers costs nothing before it is refused."""
+    """A configuration that asks for more layers than there are tensors costs nothing before it is refused."""
     encoder = torch.nn.ModuleDict({"encoder": Encoder(sized("bert", "tiny", 64, 16))})
     save_pretrained(tmp_path, "bert", encoder, sized("bert", "tiny", 64, 16), None, heads="body")
     config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 10**7}))
-    with pytest.raises(UnmaskError, match="10000000 layers"):
+    (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 900}))
+    with pytest.raises(UnmaskError, match="900 layers"):
         load_pretrained(tmp_path)

@@ -9,8 +9,7 @@ import torch
 
 from unmask.errors import UnmaskError
 from unmask.models import Shape
-from unmask.models.encoder import Encoder
-from unmask.models.weights import Loaded, load_pretrained
+from unmask.models.weights import Loaded, check_shapes, load_pretrained
 from unmask.tasks import Frame
 from unmask.tokens import Tokenizer, Vocab
 
@@ -61,20 +60,8 @@ def open_source(path: Path) -> Source:
             f"{folder}: the tokenizer has {size} pieces and the model {shape.vocab} — they do not belong together — "
             "put the tokenizer the model was trained with beside it"
         )
-    try:
-        with torch.device("meta"):  # no memory is asked for what config.json claims before the weights agree
-            expected = {f"encoder.{name}": value.shape for name, value in Encoder(shape).named_parameters()}
-    except RuntimeError:  # sizes that overflow
-        raise UnmaskError(
-            f"{folder}: config.json speaks of {shape.layers} layers of width {shape.width} — no machine holds that — "
-            "copy the whole folder again"
-        ) from None
+    check_shapes(loaded.state, shape, str(folder))
     for name, tensor in loaded.state.items():
-        if name in expected and tensor.shape != expected[name]:
-            raise UnmaskError(
-                f"{folder}: {name} is {list(tensor.shape)} and by config.json {list(expected[name])} — they do "
-                "not belong together — copy the whole folder again"
-            )
         if not torch.isfinite(tensor).all():
             raise UnmaskError(
                 f"{folder}: {name} holds what is no finite number — the file is damaged, or its training went wrong — "

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.bounded import load_json
 from unmask.corpus import Document
 from unmask.corpus.exclude import Excluded
-from unmask.corpus.ledger import Ledger
+from unmask.corpus.ledger import Ledger, LedgerError
 from unmask.corpus.readers import TOLD, judge_layout, read_documents
 from unmask.corpus.sentences import detect_language
 from unmask.corpus.sources import find_sources, identity
@@ -28,13 +29,14 @@ from unmask.corpus.streams import inner_suffix
 from unmask.errors import UnmaskError, nearest
 from unmask.randomness import permutation_slice
 from unmask.store.gather import Gathered, Rules, gather
-from unmask.store.read import FORMAT, PARTS, Store, read_manifest, sha256
+from unmask.store.read import FORMAT, PARTS, Store, load_counts, read_manifest, sha256
 from unmask.store.shards import write_shards
 from unmask.store.write import write_bytes, write_json
 from unmask.tokens import KINDS, Tokenizer, load_tokenizer
 from unmask.tokens.sample import Sample
 from unmask.tokens.train import SAMPLE_BYTES, UNIGRAM_BYTES, check_kind, train_on
 
+_ANEW = "delete the folder and build the corpus again"
 _LANGUAGE_BYTES = 64_000
 _LEAST_FOR_HELDOUT = 20
 
@@ -103,7 +105,7 @@ def build(
 
     state_file = building / "gathered.json"
     if state_file.is_file() and rereadable:
-        state = json.loads(state_file.read_text(encoding="utf-8"))
+        state = _stopped(state_file)
         tell("the text has been gathered before: going on")
     else:
         ledger = Ledger()
@@ -125,6 +127,27 @@ def build(
     chosen = heldout_documents(gathered.documents, heldout, seed)
     lines = write_shards(folder, gathered, held, chosen, processes, tell)
     return _finish(folder, settings, state, gathered, held, lines, tell)
+
+
+def _stopped(file: Path) -> dict[str, Any]:
+    """Where a stopped build was. Raises `UnmaskError` for what a build did not write."""
+    state = load_json(file, "the state of a stopped build", _ANEW)
+    try:
+        gathered = Gathered(**state["gathered"])
+        Ledger.from_json(state["ledger"])
+        right = [
+            isinstance(state["language"], str),
+            isinstance(gathered.documents, int),
+            gathered.documents > 0,
+        ]
+        for number, each in enumerate(gathered.files):
+            right += [each["file"] == f"text-{number:05d}.arrow", each["batches"] > 0, each["documents"] > 0]
+            right += [(file.parent / each["file"]).is_file()]
+        if not all(right) or sum(each["documents"] for each in gathered.files) != gathered.documents:
+            raise ValueError("its counts or files are not those of a build")
+    except (KeyError, TypeError, ValueError, AttributeError, LedgerError) as error:
+        raise UnmaskError(f"{file} is damaged ({error!r:.200}) — {_ANEW}") from None
+    return dict(state)
 
 
 def heldout_documents(documents: int, share: float, seed: int) -> NDArray[np.int64]:
@@ -167,7 +190,8 @@ def _finished(folder: Path, settings: dict[str, Any]) -> bool:
     if finished:
         known = read_manifest(folder)["settings"]
     elif (folder / "building" / "settings.json").is_file():
-        known = json.loads((folder / "building" / "settings.json").read_text(encoding="utf-8"))
+        known = load_json(folder / "building" / "settings.json", "the settings of a stopped build", _ANEW)
+        known = known if isinstance(known, dict) else {}
     elif folder.exists() and (
         not folder.is_dir() or any(entry.name != "building" for entry in folder.iterdir())
     ):
@@ -260,7 +284,7 @@ def _finish(
     unigram = np.zeros(tokenizer.vocab.size, np.int64)
     for line in lines:
         ledger.merge(Ledger.from_json(line["ledger"]))
-        unigram += np.load(folder / "building" / line["unigram"], allow_pickle=False)
+        unigram += load_counts(folder / "building" / line["unigram"], tokenizer.vocab.size)
     ledger.check()
     shares = unigram[unigram > 0] / max(1, unigram.sum())
     shards = {part: [line[part] for line in lines if line[part]] for part in PARTS}

@@ -25,6 +25,7 @@ from unmask.corpus.ledger import Ledger
 from unmask.tokens.sample import Sample
 
 BATCH_BYTES = 1_000_000  # of text: what one worker is given at a time
+BATCH_DOCUMENTS = 100_000  # so many that hold next to nothing
 FILE_BYTES = 64_000_000  # of text: what becomes one shard
 
 _SCHEMA = pa.schema([("id", pa.string()), ("text", pa.large_string())])
@@ -78,7 +79,7 @@ def gather(
     for document in documents:
         batch.append(document)
         held += len(document.text)
-        if held >= BATCH_BYTES:
+        if held >= BATCH_BYTES or len(batch) >= BATCH_DOCUMENTS:
             flush()
             batch, held = [], 0
     flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from unmask.bounded import LARGEST_NUMBER, load_json
 from unmask.errors import UnmaskError, nearest
 from unmask.tokens import Tokenizer, load_tokenizer
 
@@ -104,12 +104,16 @@ class Store:
         return tokenizer
 
     @cached_property
+    def _vocab(self) -> int:
+        return self.tokenizer.vocab.size
+
+    @cached_property
     def unigram(self) -> NDArray[np.int64]:
         """How often each id occurs in the training part: `[V]` int64."""
         file = self.folder / "unigram.npy"
         if not file.is_file():
             raise UnmaskError(f"{file} is missing — build the corpus again")
-        return np.asarray(np.load(file, allow_pickle=False), np.int64)
+        return load_counts(file, self.tokenizer.vocab.size)
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -124,16 +128,35 @@ class Store:
         begin, end = int(chunk.offsets[row]), int(chunk.offsets[row + 1])
         first = begin // 8
         bits = np.unpackbits(chunk.bits[first : -(-end // 8)], bitorder="little")
+        tokens = chunk.tokens[begin:end]
+        ends = chunk.ends[chunk.end_offsets[row] : chunk.end_offsets[row + 1]]
+        # A shard may be another's: an id beyond the vocabulary would be an index beyond a table.
+        if end > begin and (
+            int(tokens.max()) >= self._vocab
+            or not len(ends)
+            or int(ends[-1]) != end - begin
+            or int(ends[0]) < 1
+        ):
+            raise UnmaskError(
+                f"{self.folder}: document {i} of {self.part} holds ids beyond the {self._vocab} of the tokenizer, or"
+                " ends of sentences that are not its own — the shard is damaged — build the corpus again"
+            )
         return Stored(
-            tokens=chunk.tokens[begin:end],
-            sentence_ends=chunk.ends[chunk.end_offsets[row] : chunk.end_offsets[row + 1]],
+            tokens=tokens,
+            sentence_ends=ends,
             word_starts=bits[begin - 8 * first : end - 8 * first].view(np.bool_),
         )
 
     def id(self, i: int) -> str:
         """The id that document `i` had in its source."""
         chunk, row = self._find(i)
-        return str(chunk.ids[row].as_py())
+        try:
+            chunk.ids.slice(row, 1).validate(full=True)
+            return str(chunk.ids[row].as_py())
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise UnmaskError(
+                f"{self.folder}: the id of document {i} of {self.part} is damaged ({error}) — build the corpus again"
+            ) from None
 
     def text(self, i: int) -> str:
         """The tokens of document `i` as text again (what the tokenizer drops is lost)."""
@@ -164,19 +187,46 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             else "not a corpus folder"
         )
         raise UnmaskError(f"{folder} is {found} — expected a folder made by `unmask corpus`; run it (again)")
+    manifest = load_json(file, "the manifest of a corpus", "build the corpus again")
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
             raise UnmaskError(
                 f"{file} has format {manifest['format']} — this version reads {FORMAT}; build it again"
             )
-        _ = (
-            [manifest["shards"][part] for part in PARTS],
-            [manifest["parts"][part]["tokens"] for part in PARTS],
-        )
+        wanted: dict[str, list[tuple[Any, type]]] = {
+            "fingerprint, language": [(manifest["fingerprint"], str), (manifest["language"], str)],
+            "unigram_entropy": [(manifest["unigram_entropy"], float)],
+            "settings, tokenizer": [
+                (manifest["settings"], dict),
+                (manifest["tokenizer"]["fingerprint"], str),
+            ],
+            "text_sha256": [(manifest["text_sha256"], str)],
+            "parts": [
+                (manifest["parts"][part][unit], int) for part in PARTS for unit in ("documents", "tokens")
+            ],
+            "files": [(manifest[name]["sha256"], str) for name in ("unigram", "ledger")],
+        }
+        for part in PARTS:
+            for shard in manifest["shards"][part]:
+                wanted["shards"] = [(shard["file"], str), (shard["bytes"], int), (shard["sha256"], str)]
+                wanted["shards"] += [(shard[unit], int) for unit in ("documents", "tokens", "sentences")]
+                _expect(wanted, file)
+        _expect(wanted, file)
     except (ValueError, KeyError, TypeError) as error:
-        raise UnmaskError(f"{file} is damaged ({error!r}) — build the corpus again") from None
+        raise UnmaskError(f"{file} is damaged ({error!r:.200}) — build the corpus again") from None
     return dict(manifest)
+
+
+def _expect(wanted: dict[str, list[tuple[Any, type]]], file: Path) -> None:
+    """Raise `UnmaskError` where a value is not of its kind, or a count below zero."""
+    for name, values in wanted.items():
+        for value, kind in values:
+            right = type(value) is kind or (kind is float and type(value) is int)
+            if not right or (kind in (int, float) and not 0 <= value < LARGEST_NUMBER):
+                raise UnmaskError(
+                    f"{file} is damaged ({name}: {value!r:.60} where a {kind.__name__} was expected) — build the corpus"
+                    " again"
+                )
 
 
 def sha256(file: Path) -> str:
@@ -205,14 +255,27 @@ def _open_shard(folder: Path, shard: dict[str, Any]) -> list[_Chunk]:
         )
     try:
         reader = pa.ipc.open_file(pa.memory_map(str(file)))
+        for name, kinds in _COLUMNS.items():
+            if reader.schema.field(name).type not in kinds:
+                raise KeyError(f"{name} is {reader.schema.field(name).type}")
         return [_chunk(reader.get_batch(i)) for i in range(reader.num_record_batches)]
-    except (pa.ArrowException, KeyError, OSError) as error:
+    except (pa.ArrowException, KeyError, ValueError, OSError, MemoryError) as error:
         raise UnmaskError(f"{file} is damaged ({error}) — build the corpus again") from None
 
 
+_COLUMNS = {
+    "id": (pa.string(),),
+    "tokens": (pa.large_list(pa.uint16()), pa.large_list(pa.uint32())),
+    "sentence_ends": (pa.list_(pa.int32()),),
+    "word_starts": (pa.large_list(pa.bool_()),),
+}
+
+
 def _chunk(batch: pa.RecordBatch) -> _Chunk:
+    """The arrays of a batch. Raises `ValueError` where its offsets lead out of them."""
+    batch.validate()
     tokens, ends, words = (batch.column(name) for name in ("tokens", "sentence_ends", "word_starts"))
-    return _Chunk(
+    chunk = _Chunk(
         offsets=tokens.offsets.to_numpy(),
         tokens=tokens.values.to_numpy(),
         end_offsets=ends.offsets.to_numpy(),
@@ -220,3 +283,26 @@ def _chunk(batch: pa.RecordBatch) -> _Chunk:
         bits=np.frombuffer(words.values.buffers()[1] or b"", np.uint8),
         ids=batch.column("id"),
     )
+    for name, offsets, values in (
+        ("tokens", chunk.offsets, len(chunk.tokens)),
+        ("sentence_ends", chunk.end_offsets, len(chunk.ends)),
+    ):
+        if len(offsets) and (offsets[0] != 0 or offsets[-1] != values or (np.diff(offsets) < 0).any()):
+            raise ValueError(f"the offsets of {name} are not those of its values")
+    if not np.array_equal(words.offsets.to_numpy(), chunk.offsets) or 8 * len(chunk.bits) < len(chunk.tokens):
+        raise ValueError("word starts are not those of the tokens")
+    return chunk
+
+
+def load_counts(file: Path, size: int) -> NDArray[np.int64]:
+    """Counts of every id, `[size]` int64. Raises `UnmaskError`, before it is read, unless the file holds just that."""
+    try:
+        with file.open("rb") as stream:
+            version = np.lib.format.read_magic(stream)
+            header = np.lib.format.read_array_header_1_0(stream) if version == (1, 0) else None
+            right = header is not None and header[0] == (size,) and header[2] == np.dtype(np.int64)
+            if not right or file.stat().st_size != stream.tell() + 8 * size:
+                raise ValueError(f"it is not {size} counts")
+        return np.asarray(np.load(file, allow_pickle=False), np.int64)
+    except (ValueError, OSError, EOFError) as error:
+        raise UnmaskError(f"{file} is damaged ({error!s:.200}) — build the corpus again") from None

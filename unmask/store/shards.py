@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from unmask.corpus.ledger import Ledger
+from unmask.bounded import load_json
+from unmask.corpus.ledger import Ledger, LedgerError
 from unmask.errors import UnmaskError
 from unmask.store.encode import Piece, encode_piece, read_piece
 from unmask.store.gather import Gathered
@@ -84,16 +84,22 @@ def _processors() -> int:
 
 
 def _done(folder: Path, file: Path) -> dict[str, Any] | None:
+    """The line of a shard that a stopped build finished; None where it is missing or damaged, and is done again."""
     if not file.is_file():
         return None
-    line: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    for part in ("train", "heldout"):
-        shard = line[part]
-        if shard and not (
-            (folder / shard["file"]).is_file() and (folder / shard["file"]).stat().st_size == shard["bytes"]
-        ):
-            return None
-    return line
+    number = file.stem.removeprefix("shard-")
+    try:
+        line: dict[str, Any] = load_json(file, "a line of the manifest", "build the corpus again")
+        Ledger.from_json(line["ledger"])
+        whole = line["unigram"] == f"unigram-{number}.npy" and (file.parent / line["unigram"]).is_file()
+        for part in ("train", "heldout"):
+            if shard := line[part]:
+                arrow = folder / f"{part}-{number}.arrow"
+                whole = whole and shard["file"] == arrow.name and arrow.stat().st_size == shard["bytes"]
+                whole = whole and all(shard[unit] >= 0 for unit in ("documents", "tokens", "sentences"))
+    except (UnmaskError, LedgerError, OSError, KeyError, TypeError, AttributeError, ValueError):
+        return None
+    return line if whole else None
 
 
 def _one(

@@ -55,6 +55,7 @@ def schema(token_type: pa.DataType) -> pa.Schema:
 def write_shard(file: Path, batches: Sequence[Tokenised], token_type: pa.DataType) -> dict[str, Any]:
     """Write one shard and return its line of the manifest: file, documents, tokens, sentences, bytes, sha256."""
     aside = file.with_name(file.name + ".part")
+    aside.unlink(missing_ok=True)
     columns = schema(token_type)
     with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, columns) as writer:
         for batch in batches:
@@ -79,7 +80,9 @@ def write_json(file: Path, value: Any) -> None:
 def write_bytes(file: Path, content: bytes) -> None:
     """Write a small file aside, sync it and rename it."""
     aside = file.with_name(file.name + ".part")
-    aside.write_bytes(content)
+    aside.unlink(missing_ok=True)  # it could be a link to somewhere else
+    with aside.open("xb") as stream:
+        stream.write(content)
     _sync(aside)
     aside.replace(file)
 

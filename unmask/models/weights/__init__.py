@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from unmask.models import Shape
 from unmask.models.encoder import Encoder
 from unmask.models.heads import ClassifyHead, Style, TokensHead
 from unmask.models.weights import albert, bert, modernbert, roberta
-from unmask.models.weights.family import Family, Names
+from unmask.models.weights.family import Family, Names, dictionary
 from unmask.models.weights.files import EXTRA, WEIGHTS, read_extra, read_json, read_tensors, write_tensors
 from unmask.models.weights.parts import parts_of, state_of
 
@@ -85,10 +85,30 @@ class Loaded:
         return tuple(fresh)
 
     def encoder(self) -> Encoder:
-        """A new encoder with the folder's weights."""
+        """A new encoder with the folder's weights. Raises `UnmaskError`, before it is made, where they do not fit."""
+        check_shapes(self.state, self.shape, "the folder")
         encoder = Encoder(self.shape)
         self.into(encoder)
         return encoder
+
+
+def check_shapes(state: dict[str, Tensor], shape: Shape, where: str) -> None:
+    """Raise `UnmaskError` unless weights are those of such an encoder; no memory is taken for what it claims."""
+    try:
+        with torch.device("meta"):
+            expected = {f"encoder.{name}": value.shape for name, value in Encoder(shape).named_parameters()}
+    except (RuntimeError, TypeError):  # sizes that overflow
+        raise UnmaskError(
+            f"{where}: config.json speaks of {shape.layers} layers of width {shape.width} — no machine holds that — "
+            "copy the whole folder again"
+        ) from None
+    for name, size in expected.items():
+        if name not in state or state[name].shape != size:
+            found = f"is {list(state[name].shape)}" if name in state else "is missing"
+            raise UnmaskError(
+                f"{where}: {name} {found} and by config.json {list(size)} — they do not belong together — copy the"
+                " whole folder again"
+            )
 
 
 def load_pretrained(folder: str | Path, heads: str | None = None) -> Loaded:
@@ -101,13 +121,23 @@ def load_pretrained(folder: str | Path, heads: str | None = None) -> Loaded:
     config = read_json(folder / "config.json")
     family = _family(config)
     shape = family.from_config(config)
-    extra = config.get("unmask") or {}
+    below = [name for name in ("segments", "embedding", "window", "offset") if getattr(shape, name) < 0]
+    if below:
+        raise UnmaskError(
+            f"config.json gives {below[0]} below zero ({getattr(shape, below[0])}) — a count was expected — fetch the"
+            " folder again."
+        )
+    extra = dictionary(config, "unmask")
     if heads is not None and heads not in HEADS:
         raise UnmaskError(
             f'heads "{heads}" — expected one of {", ".join(HEADS)} — choose one.{nearest(heads, HEADS)}'
         )
     held = _held(family, config)
     kind = heads or extra.get("heads") or held
+    if kind not in HEADS:
+        raise UnmaskError(
+            f'config.json says heads "{kind!s:.60}" — expected one of {", ".join(HEADS)} — fetch the folder again.'
+        )
     tensors = read_tensors(folder)
     if not shape.shared and shape.layers > len(tensors):  # before anything is made by that number
         raise UnmaskError(
@@ -121,10 +151,12 @@ def load_pretrained(folder: str | Path, heads: str | None = None) -> Loaded:
     if kind == "classify":
         mean = family.name == "modernbert" and config.get("classifier_pooling", "cls") == "mean"
         style = extra.get("style") or ("normed_mean" if mean else family.style)
-    names = config.get("id2label")
-    labels = (
-        tuple(names[key] for key in sorted(names, key=int)) if names and kind in ("classify", "tag") else None
-    )
+        if style not in get_args(Style):
+            raise UnmaskError(
+                f'config.json says style "{style!s:.60}" — expected one of {", ".join(get_args(Style))} — fetch the'
+                " folder again."
+            )
+    labels = _labels(config) if kind in ("classify", "tag") else None
     return Loaded(state, shape, family.name, kind, style, labels, _tokenizer(folder), unused)
 
 
@@ -217,12 +249,27 @@ def save_pretrained(
         tokenizer.save(folder)
 
 
+def _labels(config: dict[str, Any]) -> tuple[str, ...] | None:
+    """The names of the classes in their order. Raises `UnmaskError` unless they are numbered from 0 on."""
+    names = config.get("id2label")
+    if not names:
+        return None
+    if not isinstance(names, dict) or names.keys() != {str(i) for i in range(len(names))}:
+        raise UnmaskError(
+            "id2label in config.json — expected names by 0, 1, 2 … — mend or fetch the file again."
+        )
+    found = tuple(names[str(i)] for i in range(len(names)))
+    if not all(isinstance(name, str) for name in found):
+        raise UnmaskError("id2label in config.json holds what is no text — expected names — mend the file.")
+    return found
+
+
 def _family(config: dict[str, Any]) -> Family:
     found = str(config.get("model_type", ""))
     known = {kind: family for family in FAMILIES.values() for kind in family.model_types}
     if found not in known:
         raise UnmaskError(
-            f'model_type "{found}" — expected one of {", ".join(known)} — this model cannot be read.'
+            f'model_type "{found:.60}" — expected one of {", ".join(known)} — this model cannot be read.'
             + nearest(found, known)
         )
     return known[found]
@@ -230,7 +277,8 @@ def _family(config: dict[str, Any]) -> Family:
 
 def _held(family: Family, config: dict[str, Any]) -> str:
     """The heads that the configuration's class says."""
-    named = config.get("architectures") or [""]
+    named = config.get("architectures")
+    named = named if isinstance(named, list) and named else [""]
     endings = {
         name.rpartition("For")[2]: kind for kind, name in family.architectures.items() if "For" in name
     }

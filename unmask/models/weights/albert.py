@@ -14,6 +14,7 @@ from unmask.models.weights.family import (
     Config,
     Family,
     Names,
+    decimal,
     expect,
     foreign,
     known_activation,
@@ -71,11 +72,11 @@ def from_config(config: Config) -> Shape:
         layers=number(config, "num_hidden_layers"),
         heads=number(config, "num_attention_heads"),
         inner=number(config, "intermediate_size"),
-        positions=int(config.get("max_position_embeddings", 512)),
-        segments=int(config.get("type_vocab_size", 2)),
-        embedding=int(config.get("embedding_size", 128)),
+        positions=number(config, "max_position_embeddings", 512),
+        segments=number(config, "type_vocab_size", 2),
+        embedding=number(config, "embedding_size", 128),
         activation=known_activation(config, "hidden_act", "gelu_new"),
-        eps=float(config.get("layer_norm_eps", 1e-12)),
+        eps=decimal(config, "layer_norm_eps", 1e-12),
         shared=True,
     )
 

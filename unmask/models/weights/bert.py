@@ -12,6 +12,7 @@ from unmask.models.weights.family import (
     Config,
     Family,
     Names,
+    decimal,
     expect,
     foreign,
     known_activation,
@@ -75,10 +76,10 @@ def from_config(config: Config) -> Shape:
         layers=number(config, "num_hidden_layers"),
         heads=number(config, "num_attention_heads"),
         inner=number(config, "intermediate_size"),
-        positions=int(config.get("max_position_embeddings", DEFAULT_POSITIONS)),
-        segments=int(config.get("type_vocab_size", 2)),
+        positions=number(config, "max_position_embeddings", DEFAULT_POSITIONS),
+        segments=number(config, "type_vocab_size", 2),
         activation=known_activation(config, "hidden_act", "gelu"),
-        eps=float(config.get("layer_norm_eps", 1e-12)),
+        eps=decimal(config, "layer_norm_eps", 1e-12),
     )
 
 

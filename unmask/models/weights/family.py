@@ -62,7 +62,7 @@ def known_activation(config: Config, key: str, default: str) -> Any:
     found = str(config.get(key, default))
     if found not in ACTIVATIONS:
         raise UnmaskError(
-            f'{key} "{found}" — expected one of {", ".join(ACTIVATIONS)} — this model cannot be read.'
+            f'{key} "{found:.60}" — expected one of {", ".join(ACTIVATIONS)} — this model cannot be read.'
             + nearest(found, ACTIVATIONS)
         )
     return ACTIVATIONS[found]
@@ -72,14 +72,45 @@ def expect(config: Config, key: str, value: T, default: T) -> None:
     """Raises `UnmaskError` where a configuration asks for what is not built."""
     found = config.get(key, default)
     if found != value:
-        raise UnmaskError(f"{key} is {found!r} — only {value!r} is built here — this model cannot be read.")
+        raise UnmaskError(
+            f"{key} is {found!r:.60} — only {value!r} is built here — this model cannot be read."
+        )
 
 
-def number(config: Config, key: str) -> int:
-    """A whole number that a configuration must hold."""
-    found = config.get(key)
+#: what a model can have of each; beyond, config.json would ask for memory or time before the weights can disagree
+MOST = {"num_hidden_layers": 1000, "max_position_embeddings": 2**18}
+
+
+def number(config: Config, key: str, default: int | None = None) -> int:
+    """A whole number that a configuration must hold, or may. Raises `UnmaskError` for another, or beyond `MOST`."""
+    found = config.get(key, default)
     if not isinstance(found, int) or isinstance(found, bool):
         raise UnmaskError(
-            f"{key} is {found!r} in config.json — expected a whole number — mend or fetch the file again."
+            f"{key} is {found!r:.60} in config.json — expected a whole number — mend or fetch the file again."
+        )
+    if not -(2**31) < found < 2**31 or found > MOST.get(key, 2**31):
+        raise UnmaskError(
+            f"{key} is {found if abs(found) < 10**20 else 'astronomic'} in config.json — expected at most"
+            f" {MOST.get(key, 2**31):,} — mend or fetch the file again."
         )
     return found
+
+
+def dictionary(config: Config, key: str) -> Config:
+    """A group of settings that a configuration may hold. Raises `UnmaskError` for another value."""
+    found = config.get(key) or {}
+    if not isinstance(found, dict):
+        raise UnmaskError(
+            f"{key} is {found!r:.60} in config.json — expected an object — mend or fetch the file again."
+        )
+    return found
+
+
+def decimal(config: Config, key: str, default: float) -> float:
+    """A number that a configuration may hold. Raises `UnmaskError` for another value, and for none above zero."""
+    found = config.get(key, default)
+    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 < found < 1e30:
+        raise UnmaskError(
+            f"{key} is {found!r:.60} in config.json — expected a number above zero — mend or fetch the file again."
+        )
+    return float(found)

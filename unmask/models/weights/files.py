@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +9,23 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from unmask.bounded import load_json
 from unmask.errors import UnmaskError
+from unmask.models.weights.header import check_header
 
 WEIGHTS = "model.safetensors"
 INDEX = WEIGHTS + ".index.json"
 EXTRA = "unmask_heads.safetensors"
+LARGEST_CONFIG = 16 * 1024 * 1024  # bytes of config.json, and of an index of shards
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises `UnmaskError` if there is none or it is not one."""
-    if not path.is_file():
+    if not path.exists():
         raise UnmaskError(
             f"{path} is not there — expected a model folder with {path.name} — give such a folder."
         )
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UnmaskError(
-            f"{path} is not JSON ({error}) — expected an object — fetch the file again."
-        ) from error
+    found = load_json(path, "an object", "fetch the file again.", most=LARGEST_CONFIG)
     if not isinstance(found, dict):
         raise UnmaskError(
             f"{path} holds a {type(found).__name__} — expected an object — fetch the file again."
@@ -76,6 +73,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _load(path: Path) -> dict[str, Tensor]:
+    check_header(path)
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

@@ -15,6 +15,8 @@ from unmask.models.weights.family import (
     Config,
     Family,
     Names,
+    decimal,
+    dictionary,
     expect,
     foreign,
     known_activation,
@@ -96,39 +98,44 @@ def from_config(config: Config) -> Shape:
     every = _every(config, layers)
     bases = []
     for kind, older, default in ((FULL, "global_rope_theta", 160000.0), (LOCAL, "local_rope_theta", 10000.0)):
-        newer = (config.get("rope_parameters") or {}).get(kind) or {}
+        newer = dictionary(dictionary(config, "rope_parameters"), kind)
         expect(newer, "rope_type", "default", "default")
-        bases.append(float(newer.get("rope_theta") or config.get(older) or default))
+        base = newer if newer.get("rope_theta") else {"rope_theta": config.get(older) or default}
+        bases.append(decimal(base, "rope_theta", default))
     return Shape(
         vocab=number(config, "vocab_size"),
         width=number(config, "hidden_size"),
         layers=layers,
         heads=number(config, "num_attention_heads"),
         inner=number(config, "intermediate_size"),
-        positions=int(config.get("max_position_embeddings", 8192)),
+        positions=number(config, "max_position_embeddings", 8192),
         segments=0,
         norm="pre",
         rotary=(bases[0], bases[1]),
-        window=int(config.get("local_attention", 128)) if every > 1 else 0,
+        window=number(config, "local_attention", 128) if every > 1 else 0,
         global_every=every,
         gate=True,
         activation=activation,
         bias=False,
-        eps=float(config.get("norm_eps", 1e-5)),
+        eps=decimal(config, "norm_eps", 1e-5),
         head="plain" if plain else "dense",
     )
 
 
 def _every(config: Config, layers: int) -> int:
     """The distance of global layers; the list of types, where there is one, must agree with it."""
-    named = int(config.get("global_attn_every_n_layers", 3))
-    types = config.get("layer_types")
-    distances: list[int] = [named, *range(1, layers + 1)]
-    for every in distances:
-        if types is None or list(types) == _types(layers, every):
-            return every
+    named = number(config, "global_attn_every_n_layers", 3)
+    types: Any = config.get("layer_types")
+    if types is None and named > 0:
+        return named
+    if isinstance(types, list) and len(types) == layers:
+        distances: list[int] = [named, *range(1, layers + 1)]
+        for every in distances:
+            if every > 0 and types == _types(layers, every):
+                return every
     raise UnmaskError(
-        f"layer_types is {types} — expected a global layer first and then at one distance — this model cannot be read."
+        f"layer_types is {types!r:.200} — expected a global layer first and then at one distance — this model"
+        " cannot be read."
     )
 
 

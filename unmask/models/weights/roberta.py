@@ -11,7 +11,7 @@ from typing import Any
 
 from unmask.models import Shape
 from unmask.models.weights import bert
-from unmask.models.weights.family import Config, Family, pair_of
+from unmask.models.weights.family import Config, Family, number, pair_of
 
 
 def to_config(shape: Shape) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def to_config(shape: Shape) -> dict[str, Any]:
 def from_config(config: Config) -> Shape:
     """The shape of a RoBERTa, with the rows before the first position as `offset`."""
     plain = bert.from_config(config)
-    offset = int(config.get("pad_token_id", 1)) + 1
+    offset = number(config, "pad_token_id", 1) + 1
     return replace(plain, offset=offset, positions=plain.positions - offset)
 
 
