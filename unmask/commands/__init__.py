@@ -12,7 +12,18 @@ from typing import Any
 from cyclopts import App
 
 import unmask
-from unmask.commands import corpus, evaluate, fill, finetune, imports, plan, pretrain, quickstart, report
+from unmask.commands import (
+    corpus,
+    evaluate,
+    fill,
+    finetune,
+    imports,
+    plan,
+    pretrain,
+    quickstart,
+    report,
+    yardstick,
+)
 
 HELP = "Pre-train a language model of the BERT family on your own text, and see what that was worth."
 VERBS = (
@@ -24,6 +35,9 @@ VERBS = (
     "finetune",
     "evaluate",
     "predict",
+    "glue",
+    "superglue",
+    "suite",
     "report",
     "import",
 )
@@ -48,6 +62,7 @@ def app(words: Sequence[str]) -> App:
         "predict": evaluate.predict,
         "report": report.report,
         "import": imports.imports,
+        **yardstick.verbs(),
     }
     for order, verb in enumerate(VERBS):
         if verb in made:

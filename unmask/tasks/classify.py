@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from unmask.models import Shape
 
 
+ChooseBy = Literal["auto", "accuracy", "macro_f1", "matthews", "pearson", "spearman"]
+
+
 @dataclass(frozen=True)
 class Classify:
     """A text and its class (whole numbers and words) or its score (numbers with a decimal point)."""
@@ -53,6 +56,10 @@ class Classify:
     head: Annotated[
         Literal["auto", "first", "mean", "mask"],
         "read [CLS], the mean of the row, or the [MASK] that each text holds; auto: mean up to small, else [CLS]",
+    ] = "auto"
+
+    choose_by: Annotated[
+        ChooseBy, "score that chooses checkpoint and seed; auto: accuracy, or Pearson of numbers"
     ] = "auto"
 
     NAME: ClassVar[str] = "classify"
@@ -74,7 +81,9 @@ class Classify:
         return Examples(where, tuple(items))
 
     def labels(self, train: Examples) -> tuple[Labels, str]:
-        return learn_labels([x.gold for x in train.items], self.regression, self.class_weight, train.where)
+        found = learn_labels([x.gold for x in train.items], self.regression, self.class_weight, train.where)
+        leading_score(self.choose_by, found[0])  # raises before any training
+        return found
 
     def check(self, examples: Examples, labels: Labels) -> None:
         """Raise `UnmaskError` for a label that the training rows lack."""
@@ -167,7 +176,7 @@ class Classify:
         return majority_labels(train, examples, labels)
 
     def leading(self, labels: Labels) -> str:
-        return "accuracy" if labels.kind == "classes" else "pearson"
+        return leading_score(self.choose_by, labels)
 
     def settle(
         self, predictions: Sequence[dict[str, Any]], examples: Examples, labels: Labels
@@ -244,6 +253,19 @@ def score_labels(
             "matthews": metrics.matthews(names, answers),
         }
     return {name: 100 * value for name, value in found.items()}
+
+
+def leading_score(choose_by: ChooseBy, labels: Labels) -> str:
+    """The score to choose by. Raises `UnmaskError` for one that these labels do not have."""
+    known = ("accuracy", "macro_f1", "matthews") if labels.kind == "classes" else ("pearson", "spearman")
+    if choose_by == "auto":
+        return known[0]
+    if choose_by not in known:
+        what = "classes" if labels.kind == "classes" else "numbers"
+        raise UnmaskError(
+            f"choose_by is {choose_by} — {what} are scored by {', '.join(known)} — name one of these"
+        )
+    return choose_by
 
 
 def majority_labels(train: Examples, examples: Examples, labels: Labels) -> dict[str, float]:

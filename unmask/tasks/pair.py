@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from unmask.tasks.classify import join_labels, labelled, majority_labels, score_labels, target
+from unmask.tasks.classify import (
+    ChooseBy,
+    join_labels,
+    labelled,
+    leading_score,
+    majority_labels,
+    score_labels,
+    target,
+)
 from unmask.tasks.examples import (
     ClassWeight,
     Example,
@@ -54,6 +62,10 @@ class Pair:
         Literal["auto", "compare", "first"], "compare the two parts, or read [CLS]; auto: by size"
     ] = "auto"
 
+    choose_by: Annotated[
+        ChooseBy, "score that chooses checkpoint and seed; auto: accuracy, or Pearson of numbers"
+    ] = "auto"
+
     NAME: ClassVar[str] = "pair"
     HEADS: ClassVar[str] = "classify"
     TERMS: ClassVar[dict[str, str]] = {"label": "labels"}
@@ -78,7 +90,9 @@ class Pair:
         return Examples(where, tuple(items))
 
     def labels(self, train: Examples) -> tuple[Labels, str]:
-        return learn_labels([x.gold for x in train.items], self.regression, self.class_weight, train.where)
+        found = learn_labels([x.gold for x in train.items], self.regression, self.class_weight, train.where)
+        leading_score(self.choose_by, found[0])  # raises before any training
+        return found
 
     def check(self, examples: Examples, labels: Labels) -> None:
         """Raise `UnmaskError` for a label that the training rows lack."""
@@ -148,7 +162,7 @@ class Pair:
         return majority_labels(train, examples, labels)
 
     def leading(self, labels: Labels) -> str:
-        return "accuracy" if labels.kind == "classes" else "pearson"
+        return leading_score(self.choose_by, labels)
 
     def settle(
         self, predictions: Sequence[dict[str, Any]], examples: Examples, labels: Labels

@@ -1,0 +1,217 @@
+"""One fine-tuning of a task: a folder with its run and its predictions; several run beside each other.
+
+A cell is (task, start, rate, epochs, seed). Its folder is an ordinary one of `unmask finetune`, and predictions.json
+beside it says what the model answers for every row of each part, so that all scores, tests and figures are made
+afterwards without a model. A cell with predictions is finished and is not repeated. Run as a module this file is a
+worker: cells as JSON lines on standard input, events as JSON lines on standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UnmaskError
+from unmask.jobs.tuned import FineTuning
+from unmask.run import read_json, write_json
+from unmask.settings import from_json, to_json
+from unmask.tasks import TASKS, Task
+
+Event = dict[str, Any]
+PREDICTIONS = "predictions.json"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A fine-tuning to do: all that a worker needs, as JSON. `parts` are files to answer, by name."""
+
+    name: str
+    folder: Path
+    model: Path
+    task: str
+    settings: dict[str, Any]
+    training: dict[str, Any]
+    from_scratch: bool
+    train: Path
+    select: Path
+    parts: dict[str, Path]
+    positive: str | None = None  # a label whose share is wanted too
+    keep: bool = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether its predictions are there (and its model, where that is to be kept)."""
+        return (self.folder / PREDICTIONS).is_file() and (not self.keep or (self.folder / "model").is_dir())
+
+
+def answers(said: Sequence[dict[str, Any]], positive: str | None) -> list[Any]:
+    """What a prediction says, plainly: a label, a number, tags, an answer; [label, share of `positive`] if asked."""
+    if positive is not None:
+        return [[x["label"], x["probabilities"][positive]] for x in said]
+    return [x.get("tags", x.get("label", x.get("score", x.get("answer")))) for x in said]
+
+
+def run_cell(cell: Cell, watch: Callable[[Event], None]) -> None:
+    """Fine-tune, answer every part, and drop the model unless it is kept."""
+    from unmask.jobs.finetune import finetune
+    from unmask.jobs.predict import Tuned
+
+    task: Task = from_json(TASKS[cell.task], cell.settings, f"the task of {cell.name}")
+    if cell.keep and not (cell.folder / "model").is_dir():
+        shutil.rmtree(cell.folder, ignore_errors=True)  # finished before, without its model
+    run = finetune(
+        task, model=cell.model, train=cell.train, dev=cell.select, out=cell.folder, seeds=1,
+        training=from_json(FineTuning, cell.training, f"the training of {cell.name}"),
+        from_scratch=cell.from_scratch, watch=watch,
+    )  # fmt: skip
+    if not (run.folder / "model").is_dir():  # stopped between the two
+        shutil.rmtree(cell.folder)
+        return run_cell(cell, watch)
+    tuned = Tuned(run.folder)
+    said = {name: answers(tuned.say(task.read(path)), cell.positive) for name, path in cell.parts.items()}
+    write_json(cell.folder / PREDICTIONS, said)
+    if not cell.keep:
+        shutil.rmtree(cell.folder / "model")
+
+
+def beside(cells: Sequence[Cell], workers: int, threads: int) -> Iterator[Event]:
+    """Run the cells, `workers` at a time, and yield their events as they come. Raises if one fails."""
+    events: queue.Queue[Event | None] = queue.Queue()
+    waiting: queue.SimpleQueue[Cell] = queue.SimpleQueue()
+    for cell in cells:
+        waiting.put(cell)
+    package = str(Path(__file__).resolve().parents[2])
+    search = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": search, "OMP_NUM_THREADS": str(threads)}
+    started: list[subprocess.Popen[str]] = []
+
+    def feed(worker: subprocess.Popen[str]) -> None:
+        """Give a worker a cell after another, and pass on what it says."""
+        assert worker.stdin is not None and worker.stdout is not None
+        try:
+            while True:
+                try:
+                    cell = waiting.get_nowait()
+                except queue.Empty:
+                    break
+                worker.stdin.write(json.dumps(to_json(cell)) + "\n")
+                worker.stdin.flush()
+                for line in worker.stdout:
+                    event = json.loads(line)
+                    events.put(event)
+                    if event["event"] in ("cell", "error"):
+                        break
+                else:
+                    break
+            worker.stdin.close()
+        except BrokenPipeError:
+            pass
+        events.put(None)
+
+    try:
+        for _ in range(workers):
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "unmask.yardstick.cells"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment,
+            )  # fmt: skip
+            started.append(worker)
+            threading.Thread(target=feed, args=(worker,), daemon=True).start()
+        left = len(started)
+        while left:
+            event = events.get()
+            if event is None:
+                left -= 1
+            elif event["event"] == "error":
+                raise UnmaskError(event["text"])
+            else:
+                yield event
+        failed = [worker.wait() for worker in started]
+        if any(code < 0 for code in failed):
+            raise UnmaskError(
+                f"a process that trained was ended from outside (signal {-min(failed)}) — memory may be short — try "
+                "--workers 1, or a smaller --batch"
+            )
+        if any(failed):
+            raise RuntimeError(f"a worker ended with {max(failed)}; its traceback stands above")
+    finally:
+        for worker in started:
+            if worker.poll() is None:
+                worker.terminate()
+            worker.wait()
+
+
+def in_turn(cells: Sequence[Cell]) -> Iterator[Event]:
+    """The same in this process, one after another."""
+    for cell in cells:
+        events: list[Event] = []
+        run_cell(cell, events.append)
+        yield from (e for e in events if e["event"] == "step")
+        yield {"event": "cell", "name": cell.name}
+
+
+def run_cells(cells: Sequence[Cell], workers: int, watch: Callable[[Event], None]) -> None:
+    """Run all cells that are not finished yet, and say how many are left and for how long."""
+    import time
+
+    from unmask.jobs.finetune import cores
+    from unmask.settings import show_seconds
+
+    todo = [cell for cell in cells if not cell.finished]
+    if len(cells) > len(todo):
+        watch(
+            {
+                "event": "say",
+                "text": f"{len(cells) - len(todo)} of {len(cells)} fine-tunings were finished before",
+            }
+        )
+    workers = max(1, min(workers, len(todo)))
+    stream = in_turn(todo) if workers == 1 else beside(todo, workers, max(1, cores() // workers))
+    began, done = time.perf_counter(), 0
+    for event in stream:
+        if event["event"] != "cell":
+            watch(event)
+            continue
+        done += 1
+        left = (time.perf_counter() - began) / done * (len(todo) - done)
+        rest = f", about {show_seconds(left)} left" if done < len(todo) else ""
+        watch({"event": "say", "text": f"{event['name']}: {done} of {len(todo)} fine-tunings{rest}"})
+
+
+def predictions(cell: Cell) -> dict[str, list[Any]]:
+    """What a finished cell answers, by part."""
+    found: dict[str, list[Any]] = read_json(cell.folder / PREDICTIONS)
+    return found
+
+
+def worker() -> None:
+    """Cells from standard input, one a line; each ends with an event "cell"."""
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+    for line in sys.stdin:
+        cell: Cell = from_json(Cell, json.loads(line), "the cell")
+
+        def emit(event: Event, name: str = cell.name) -> None:
+            if event["event"] == "step":
+                print(json.dumps({**event, "text": name}), flush=True)
+
+        try:
+            run_cell(cell, emit)
+        except UnmaskError as error:
+            print(json.dumps({"event": "error", "text": f"{cell.name}: {error}"}), flush=True)
+            return
+        print(json.dumps({"event": "cell", "name": cell.name}), flush=True)
+
+
+if __name__ == "__main__":
+    worker()
