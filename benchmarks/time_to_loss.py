@@ -34,24 +34,22 @@ import numpy as np
 import torch
 
 from benchmarks.material import text_rows
+from benchmarks.ours import train_for
 from benchmarks.peers import Peer, padded
 from benchmarks.pretraining import matrix_rate
 from unmask.batch import collate
 from unmask.corpus import Document
 from unmask.data import english
-from unmask.jobs.feed import ahead, updates
 from unmask.models.weights import save_pretrained
-from unmask.optim import Optimizer, rate
+from unmask.optim import rate
 from unmask.randomness import generator
 from unmask.recipes.bert import Bert
 from unmask.recipes.modern import Modern
 from unmask.run import machine, write_json
-from unmask.settings import to_json
 from unmask.store import Store
 from unmask.store.build import build
 from unmask.tokens import Tokenizer
-from unmask.train import Training, steps, working_precision
-from unmask.training import resolved
+from unmask.training import Training, resolved
 
 RATES = (1e-4, 3e-4, 1e-3, 2e-3)
 RUNGS = (1 / 40, 1 / 20, 1 / 10, 1 / 5, 1 / 2.5, 1.0)  # our budget as a share of the peer's seconds
@@ -152,65 +150,22 @@ def run_ours(m: Material, size: str, budget: float, seed: int) -> dict[str, Any]
     """The `modern` recipe by budget, looked at `LOOKS` times: (seconds, test loss) along the way."""
     recipe = Modern()
     training = resolved(recipe, size, Training(budget=budget, seed=seed))
-    assert training.batch and training.length and training.learning_rate and training.schedule
-    vocab = m.tokenizer.vocab
-    torch.manual_seed(seed)
-    shape = recipe.shape(size, vocab, training.length)
-    model = recipe.network(shape, vocab).eval()
-    optimizer = Optimizer(
-        model.named_parameters(),
-        kind=training.optimizer or "adamw",
-        weight_decay=training.weight_decay or 0.0,
-        beta1=training.beta1 or 0.9,
-        beta2=training.beta2 or 0.98,
-        working=working_precision(training.precision, torch.device("cpu")),
-    )
-    batches = [collate(m.splits["test"][at : at + 16]) for at in range(0, len(m.splits["test"]), 16)]
+    assert training.length
+    shape = recipe.shape(size, m.tokenizer.vocab, training.length)
+    look = cloze(m.splits["test"])
+    return train_for(recipe, shape, training, m.store, lambda model: look(recipe, model), looks=LOOKS)
+
+
+def cloze(examples: Sequence[dict[str, np.ndarray]]) -> Callable[[Any, Any], float]:
+    """The mean masked loss over fixed blanks, in nats, of a recipe's model."""
+    batches = [collate(examples[at : at + 16]) for at in range(0, len(examples), 16)]
     blanks = sum(len(batch["targets"]) for batch in batches)
 
-    def look() -> float:
+    def look(recipe: Any, model: Any) -> float:
         with torch.no_grad():
             return sum(float(recipe.loss(model, batch)["mlm"]) for batch in batches) / blanks
 
-    paused, tokens, curve = 0.0, 0, []
-    here, looked = 0.0, 0.0
-    started = time.perf_counter()
-
-    def seconds() -> float:
-        return time.perf_counter() - started - paused
-
-    def peak(number: int) -> float:
-        nonlocal here
-        here = min(1.0, seconds() / budget)
-        assert training.learning_rate and training.schedule
-        return training.learning_rate * rate(
-            training.schedule, here, warmup=training.warmup or 0.0, decay=training.decay or 0.0
-        )
-
-    source = updates(
-        recipe, recipe.rows(m.store, training.length, seed), vocab,
-        batch=training.batch, accumulate=training.accumulate, seed=seed, start=0,
-    )  # fmt: skip
-    with ahead(source) as ready:
-        going = steps(
-            lambda batch: recipe.loss(model, batch), ready,
-            terms=recipe.TERMS, optimizer=optimizer, rate=peak, clip=training.clip or 0.0,
-        )  # fmt: skip
-        number = 0
-        while seconds() < budget:
-            step = next(going)
-            number, tokens = step.number, tokens + step.tokens
-            if here >= looked + 1 / LOOKS:
-                looked, began = here, time.perf_counter()
-                at, loss = seconds(), look()
-                curve.append((at, loss))
-                paused += time.perf_counter() - began
-    ended = seconds()
-    curve.append((ended, look()))
-    return {
-        "steps": number, "tokens": tokens, "seconds": ended, "looking": paused, "loss": curve[-1][1],
-        "curve": curve, "training": to_json(training),
-    }  # fmt: skip
+    return look
 
 
 # -- resumable runs --------------------------------------------------------------------------------------------------

@@ -1,0 +1,99 @@
+"""Our side of the benchmarks: any recipe, shape and settings through the ordinary loop, looked at along the way.
+
+Rows, noise, the thread that prepares, the loop and the optimiser are those of `unmask pretrain`; only the folder is
+missing. Time is wall-clock, or processor time (`processor=True`), which a neighbour on the machine does not change
+much; then one thread is meant. Looks at the loss stop the clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from unmask.jobs.feed import ahead, updates
+from unmask.models import Shape
+from unmask.optim import Optimizer, rate
+from unmask.recipes import Recipe
+from unmask.settings import to_json
+from unmask.store import Store
+from unmask.train import Training, steps, working_precision
+
+
+def train_for(
+    recipe: Recipe,
+    shape: Shape,
+    training: Training,
+    store: Store,
+    look: Callable[[nn.Module], float],
+    *,
+    looks: int = 1,
+    processor: bool = False,
+) -> dict[str, Any]:
+    """Train for `training.budget` seconds, or `training.steps` updates, and look `looks` times, the last at the end.
+
+    `training` is resolved. Returns steps, tokens, seconds, the curve of (seconds, look) and the settings.
+    """
+    assert training.batch and training.length and training.learning_rate and training.schedule
+    vocab = store.tokenizer.vocab
+    torch.manual_seed(training.seed)
+    model = recipe.network(shape, vocab).eval()
+    optimizer = Optimizer(
+        model.named_parameters(),
+        kind=training.optimizer or "adamw",
+        weight_decay=training.weight_decay or 0.0,
+        beta1=training.beta1 or 0.9,
+        beta2=training.beta2 or 0.98,
+        working=working_precision(training.precision, torch.device("cpu")),
+    )
+    now = time.process_time if processor else time.perf_counter
+    started, paused, here, number, tokens, looked = now(), 0.0, 0.0, 0, 0, 0.0
+    curve: list[tuple[float, float]] = []
+
+    def seconds() -> float:
+        return now() - started - paused
+
+    def place(update: int) -> float:
+        if training.steps is not None:
+            return (update - 0.5) / training.steps
+        assert training.budget is not None
+        return min(1.0, seconds() / training.budget)
+
+    def learning_rate(update: int) -> float:
+        nonlocal here
+        here = place(update)
+        assert training.learning_rate and training.schedule
+        return training.learning_rate * rate(
+            training.schedule, here, warmup=training.warmup or 0.0, decay=training.decay or 0.0
+        )
+
+    def over() -> bool:
+        return (
+            number >= training.steps if training.steps is not None else seconds() >= (training.budget or 0.0)
+        )
+
+    source = updates(
+        recipe, recipe.rows(store, training.length, training.seed), vocab,
+        batch=training.batch, accumulate=training.accumulate, seed=training.seed, start=0,
+    )  # fmt: skip
+    with ahead(source) as ready:
+        going = steps(
+            lambda batch: recipe.loss(model, batch), ready,
+            terms=recipe.TERMS, optimizer=optimizer, rate=learning_rate, clip=training.clip or 0.0,
+        )  # fmt: skip
+        while not over():
+            step = next(going)
+            number, tokens = step.number, tokens + step.tokens
+            if here >= looked + 1 / looks and looks > 1:
+                looked, at, began = here, seconds(), now()
+                curve.append((at, look(model)))
+                paused += now() - began
+        ended = seconds()
+    curve.append((ended, look(model)))
+    return {
+        "steps": number, "tokens": tokens, "seconds": ended, "loss": curve[-1][1], "curve": curve,
+        "training": to_json(training), "recipe": to_json(recipe),
+    }  # fmt: skip
