@@ -47,6 +47,25 @@ def test_a_loss_that_is_not_finite_moves_nothing() -> None:
     assert torch.equal(torch.sort(before).values, torch.sort(moved).values)
 
 
+def test_a_loss_that_is_not_finite_moves_nothing_though_its_gradient_is() -> None:
+    torch.manual_seed(2)
+    x, y = torch.randn(4, 3), torch.randn(4)
+    model = network()
+    optimizer = Optimizer(model.named_parameters())
+    before = optimizer.masters.clone()
+    for bad, worse in ((False, 0.0), (True, float("nan")), (True, float("inf"))):
+
+        def loss(batch: dict[str, torch.Tensor], worse: float = worse) -> dict[str, torch.Tensor]:
+            return {"fit": ((model(batch["ids"])[:, 0] - batch["targets"]) ** 2).sum() + worse}
+
+        batches = [[{"ids": x, "targets": y}]]
+        (step,) = steps(loss, batches, terms={"fit": "targets"}, optimizer=optimizer, rate=lambda n: 0.01)
+        assert torch.isfinite(step.gradient_norm) and step.finite is not bad
+        assert torch.equal(optimizer.masters, before) == bad
+        before = optimizer.masters.clone()
+        assert not optimizer.gradients.any()
+
+
 def test_clock_by_steps_and_by_recorded_places() -> None:
     clock = Clock(total=4, budget=None)
     assert [clock.place(n) for n in (1, 2, 3, 4)] == [0.125, 0.375, 0.625, 0.875]

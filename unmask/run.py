@@ -19,7 +19,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from unmask.errors import UnmaskError
+from unmask.errors import UnmaskError, nearest
 
 KEEP = 2  # checkpoints that stay: the newest, and the one before it
 
@@ -93,6 +93,24 @@ def machine() -> dict[str, Any]:
     }
 
 
+def named_settings(names: Sequence[str], known: Sequence[str]) -> set[str]:
+    """The settings that a person means by `names`: dotted, or their last part ("learning_rate", "--learning-rate").
+
+    Raises UnmaskError, with the nearest name, for one that is no setting.
+    """
+    found: set[str] = set()
+    for name in names:
+        plain = name.lstrip("-").replace("-", "_")
+        fits = {key for key in known if plain in (key, key.rpartition(".")[2])}
+        if not fits:
+            near = nearest(plain, [*(key.rpartition(".")[2] for key in known), *known])
+            raise UnmaskError(
+                f'--allow-changed "{name}" — the name of a setting was expected — correct it.{near}'
+            )
+        found |= fits
+    return found
+
+
 class Run:
     """An open run folder."""
 
@@ -110,12 +128,15 @@ class Run:
         call: str = "",
         command: str = "",
         allow: tuple[str, ...] = (),
+        allow_changed: Sequence[str] = (),
+        fixed: tuple[str, ...] = (),
         **about: Any,
     ) -> Run:
         """Make the folder, or open it again for the same settings.
 
         Raises UnmaskError, with the difference, where the folder holds a run with other settings; settings named in
-        `allow` ("seeds", "training.log") may differ.
+        `allow` ("seeds", "training.log") may differ. So may those that a person names in `allow_changed`, unless they
+        are `fixed`: the new ones then stand in the settings, and both under "changed", as soon as `note` is called.
         """
         folder = Path(folder)
         plain = json.loads(json.dumps(dict(settings), default=str))
@@ -127,17 +148,34 @@ class Run:
                     "expected — give another --out"
                 )
             then, now = flat(old.settings), flat(plain)
-            difference = [
-                f"{key}: {then.get(key)!r} there, {now.get(key)!r} now"
-                for key in sorted(set(then) | set(now))
-                if then.get(key) != now.get(key) and key not in allow
-            ]
-            if difference:
+            known = sorted(set(then) | set(now))
+            named = named_settings(allow_changed, known)
+            changed = [key for key in known if then.get(key) != now.get(key) and key not in allow]
+            refused = [key for key in changed if key not in named]
+            words = {key: f"{key}: {then.get(key)!r} there, {now.get(key)!r} now" for key in changed}
+            if refused:
+                flags = " ".join(f"--allow-changed {key}" for key in refused if key not in fixed)
                 raise UnmaskError(
-                    f"{folder} holds a run with other settings ({'; '.join(difference)}) — going on needs the same — "
-                    "give another --out, or the old settings"
+                    f"{folder} holds a run with other settings ({'; '.join(words[key] for key in refused)}) — going on "
+                    "needs the same — give another --out, or the old settings"
+                    + (f", or go on with the new ones: {flags}" if flags else "")
                 )
+            stuck = [words[key] for key in changed if key in fixed]
+            if stuck or (changed and old.finished):
+                why = "is finished" if not stuck else "cannot change them in the middle"
+                raise UnmaskError(
+                    f"{folder} {why} ({'; '.join(stuck or words.values())}) — --allow-changed is for what a run can go "
+                    "on with — give another --out"
+                )
+            if changed:
+                was = {key: {"there": then.get(key), "now": now.get(key)} for key in changed}
+                old.about |= {"settings": plain, "call": call, "command": command}
+                old.about["changed"] = [
+                    *old.about.get("changed", []),
+                    {"when": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "settings": was},
+                ]
             return old
+        named_settings(allow_changed, sorted(flat(plain)))
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
@@ -209,13 +247,20 @@ class Run:
         return records
 
     def forget_after(self, step: int) -> None:
-        """Drop the metrics of steps after `step`: a resumed run writes them again."""
+        """Drop metrics and checkpoints of steps after `step`: a run that goes on from there writes them again.
+
+        Such checkpoints are damaged, or of a path that was left.
+        """
+        for later in (self.folder / "checkpoints").glob("step-*"):
+            if later.name > _name(step):
+                shutil.rmtree(later, ignore_errors=True)
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return
         kept = [r for r in self.metrics() if r.get("step", 0) <= step]
         part = path.with_name(".metrics.part")
         part.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept), encoding="utf-8")
+        _sync(part)
         os.replace(part, path)
 
     def save_evaluation(self, name: str, value: Any) -> Path:
@@ -228,14 +273,22 @@ class Run:
         return {p.stem: read_json(p) for p in sorted((self.folder / "evaluation").glob("*.json"))}
 
     def save_checkpoint(
-        self, step: int, tensors: Mapping[str, dict[str, Tensor]], state: Mapping[str, Any]
+        self,
+        step: int,
+        tensors: Mapping[str, dict[str, Tensor]],
+        state: Mapping[str, Any],
+        needed: int | None = None,
     ) -> Path:
-        """Write a checkpoint aside, then rename it. Raises UnmaskError on a full disk; older ones stay whole."""
+        """Write a checkpoint aside, then rename it. Raises UnmaskError on a full disk; older ones stay whole.
+
+        The newest `KEEP` stay, and the newest at or before step `needed`.
+        """
         root = self.folder / "checkpoints"
-        root.mkdir(exist_ok=True)
-        final, part = root / f"step-{step:08d}", root / f".step-{step:08d}.part"
-        shutil.rmtree(part, ignore_errors=True)
+        final, part = root / _name(step), root / f".{_name(step)}.part"
         try:
+            root.mkdir(exist_ok=True)
+            for stale in root.glob(".step-*.part"):  # what a kill left half written
+                shutil.rmtree(stale, ignore_errors=True)
             part.mkdir()
             for name, group in tensors.items():
                 save_file(
@@ -256,25 +309,42 @@ class Run:
                 f"the checkpoint of step {step} could not be written ({error}) — {root} needs room — "
                 "make room and run the same command again; the checkpoint before is whole"
             ) from error
-        for old in sorted(p for p in root.glob("step-*"))[:-KEEP]:
-            shutil.rmtree(old, ignore_errors=True)
+        past = sorted(root.glob("step-*"))[:-KEEP]
+        back = [p for p in past if needed is not None and p.name <= _name(needed)][-1:]
+        for old in past:
+            if old not in back:
+                shutil.rmtree(old, ignore_errors=True)
         return final
 
-    def load_checkpoint(self, say: Callable[[str], None] = lambda text: None) -> Checkpoint | None:
-        """The newest checkpoint that is whole; damaged ones are passed over and named through `say`."""
+    def load_checkpoint(
+        self,
+        say: Callable[[str], None] = lambda text: None,
+        stands: Callable[[dict[str, Any]], bool] = lambda state: True,
+    ) -> Checkpoint | None:
+        """The newest checkpoint that is whole; damaged ones are passed over and named through `say`.
+
+        Those whose state does not `stands` are passed over without a word.
+        """
         for folder in sorted((self.folder / "checkpoints").glob("step-*"), reverse=True):
             try:
                 manifest = read_json(folder / "manifest.json")
                 for name, digest in manifest["files"].items():
                     if _digest(folder / name) != digest:
                         raise UnmaskError(f"{name} is not what was written")
-                tensors = {p.stem: load_file(p) for p in sorted(folder.glob("*.safetensors"))}
                 state = read_json(folder / "state.json")
+                if not stands(state):
+                    continue
+                tensors = {p.stem: load_file(p) for p in sorted(folder.glob("*.safetensors"))}
             except (UnmaskError, OSError, SafetensorError, KeyError, TypeError) as error:
                 say(f"the checkpoint {folder.name} is damaged ({error}); taking the one before it")
                 continue
             return Checkpoint(int(manifest["step"]), tensors, state)
         return None
+
+
+def _name(step: int) -> str:
+    """The folder of a checkpoint; names sort as steps do."""
+    return f"step-{step:08d}"
 
 
 def _digest(path: Path) -> str:

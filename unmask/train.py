@@ -4,7 +4,8 @@ A step is a list of micro-batches. Before the first backward the targets of ever
 of them and over all processes; each sum is divided by its count once. So k micro-batches, or k processes, are one
 big batch, whatever lies in each of them (the mean of means that most loops take is another loss as soon as the
 counts differ). What happens between steps (evaluating, saving, printing) is ordinary code of the caller: there
-are no hooks.
+are no hooks. An update whose loss or gradient is not finite is left out (a loss can be so with a finite gradient, where
+what made it so was cut off from the weights); what that means for a run is the caller's decision too.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Step:
     counts: dict[str, int]  # loss term → targets over all micro-batches and processes
     gradient_norm: Tensor  # [] before clipping
     tokens: int  # real tokens, over all processes
-    finite: bool  # False: the update was left out
+    finite: bool  # False: the loss or the gradient was not, and the update was left out
 
     def loss(self) -> float:
         """The sum of the terms' means, in nats."""
@@ -94,7 +95,11 @@ def steps(
             dist.all_reduce(packed)
             sums = dict(zip(names, packed.unbind(), strict=True))
         norm = optimizer.clip(clip)
-        finite = bool(torch.isfinite(norm))
+        # One answer for the losses and the gradient together: the only wait for the device in an update.
+        judged = torch.stack(
+            [norm.float(), *(sums[t].to(norm.device) for t in terms if counts[t] and t in sums)]
+        )
+        finite = bool(torch.isfinite(judged).all())
         if finite:
             optimizer.step()
         else:

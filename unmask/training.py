@@ -50,6 +50,12 @@ class Training:
         int,
         "times the weights are kept for `unmask embryo`, log-spaced, 2 to 4 bytes a parameter each; 0: none",
     ] = 24
+    skips: Annotated[
+        int, "updates in a row that are left out (loss or gradient not finite) before the run goes back"
+    ] = 10
+    rollbacks: Annotated[
+        int, "times a run goes back, and past the rows that did it, before it ends with an error"
+    ] = 3
     seed: Annotated[int, "of weights, order, masks and partners"] = 0
 
     def __post_init__(self) -> None:
@@ -64,6 +70,10 @@ class Training:
             raise UnmaskError(
                 f"snapshots is {self.snapshots} — the first state and the last are two — give 2 or more, or 0 for none"
             )
+        if self.skips < 1:
+            raise UnmaskError(f"skips is {self.skips} — at least 1 update must be bad to go back — give more")
+        if self.rollbacks < 0:
+            raise UnmaskError(f"rollbacks is {self.rollbacks} — 0 or more is needed — 0 ends the run at once")
         for name in ("warmup", "decay"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from unmask.errors import UnmaskError
-from unmask.jobs.meter import Meter, stuck
+from unmask.jobs.meter import Meter, Plateau, stuck
 from unmask.jobs.sinks import check_sinks, numbers, opened
 from unmask.train import Step
 
@@ -31,6 +31,29 @@ def test_a_loss_on_the_unigram_line_is_told() -> None:
     assert stuck(lines(lambda place: 5.8), "mlm", 6.0, 0.05) is None
     assert stuck(lines(lambda place: 6.3 if place < 0.3 else 6.0), "mlm", 6.0, 0.05) is not None
     assert stuck(lines(lambda place: 6.0)[-4:], "mlm", 6.0, 0.05) is None  # too few to say
+
+
+def test_a_loss_that_sits_on_the_unigram_line_is_told_while_it_runs_and_once() -> None:
+    def told(curve: Callable[[float], float], before: int = 0) -> list[int]:
+        noise = random.Random(0)
+        lines: list[dict[str, Any]] = [
+            {"step": n, "place": n / 200, "terms": {"mlm": curve(n / 200) + noise.gauss(0, 0.02)}}
+            for n in range(200)
+        ]
+        plateau = Plateau("mlm", 6.0, 0.05, lines[:before])
+        return [line["step"] for line in lines[before:] if plateau.add(line)]
+
+    assert told(lambda place: 6.0) == [31] or told(lambda place: 6.0) == [30]  # a tenth after a warm-up of 10
+    assert told(lambda place: 9.0 - 20 * place if place < 0.15 else 6.0)[0] > 50
+    assert told(lambda place: 9.0 - 4 * place) == []  # it passes the line, as all do
+    assert told(lambda place: 5.8) == [] and told(lambda place: 6.5) == []
+    assert told(lambda place: 6.0, before=100) == []  # an earlier sitting said it
+    plateau = Plateau("mlm", 6.0, 0.0, [])
+    text = [plateau.add({"step": n, "place": n / 9, "terms": {"mlm": 6.0}}) for n in range(9)]
+    assert sum(t is not None for t in text) == 1
+    (said,) = filter(None, text)
+    assert "step 4" in said and "44 % of the run" in said and "learning rate" in said
+    assert plateau.add({"step": 9, "place": 1.0, "skipped": 3}) is None
 
 
 def test_a_meter_of_updates_that_were_left_out_has_no_loss() -> None:

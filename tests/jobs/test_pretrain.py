@@ -322,11 +322,60 @@ def test_a_gradient_that_stays_infinite_ends_the_run(
     monkeypatch.setattr(
         Roberta, "loss", lambda s, m, b: {k: v * 1e38 * 1e38 for k, v in plain(s, m, b).items()}
     )
-    with pytest.raises(UnmaskError, match=r"10 updates up to step 10 \(rows 0 to 39\)"):
+    with pytest.raises(
+        UnmaskError, match=r"10 updates up to step 10 \(rows 40 to 79\), after going back 1 times"
+    ):
         pretrain(
-            Roberta(), corpus, out=tmp_path / "r", size="tiny", training=replace(TINY, checkpoint_every=999.0)
+            Roberta(),
+            corpus,
+            out=tmp_path / "r",
+            size="tiny",
+            training=replace(TINY, checkpoint_every=999.0, rollbacks=1),
         )
     assert sum(line.get("skipped", 0) for line in Run.open(tmp_path / "r").metrics()) == 10
+
+
+def test_steps_and_replay_are_refused(corpus: Path, straight: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnmaskError, match=r"both steps \(12\) and replay"):
+        pretrain(Roberta(), corpus, out=tmp_path / "r", size="tiny", training=TINY, replay=straight)
+    assert not (tmp_path / "r").exists()
+
+
+def test_settings_that_are_named_may_change(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "r"
+    with monkeypatch.context() as patch:
+        interrupted(Roberta, 4, patch)
+        with pytest.raises(OSError):
+            pretrain(Roberta(), corpus, out=out, size="tiny", training=TINY)
+    lower = replace(TINY, learning_rate=1e-5)
+    before = (out / "run.json").read_bytes()
+
+    def again(training: Training = lower, size: str = "tiny", **given: Any) -> Run:
+        return pretrain(Roberta(), corpus, out=out, size=size, training=training, **given)
+
+    with pytest.raises(UnmaskError, match=r"go on with the new ones: --allow-changed training.learning_rate"):
+        again()
+    with pytest.raises(UnmaskError, match='Did you mean "learning_rate"'):
+        again(allow_changed=["lerning_rate"])
+    with pytest.raises(UnmaskError, match=r"training.seed: 0 there, 1 now"):  # one is named, another is not
+        again(replace(lower, seed=1), allow_changed=["--learning-rate"])
+    with pytest.raises(UnmaskError, match="cannot change them in the middle"):
+        again(size="mini", allow_changed=["size", "learning_rate"])
+    with pytest.raises(UnmaskError, match="another shape"):
+        again(replace(lower, length=48), allow_changed=["length", "training.learning_rate"])
+    assert (out / "run.json").read_bytes() == before
+    said: list[str] = []
+    run = again(allow_changed=["learning_rate"], watch=lambda event: said.append(event.get("text", "")))
+    assert "going on from step 3" in said
+    assert run.settings["training"]["learning_rate"] == 1e-5 and run.finished
+    (changed,) = run.about["changed"]
+    assert changed["step"] == 3 and list(changed["settings"]) == ["training.learning_rate"]
+    assert changed["settings"]["training.learning_rate"]["now"] == 1e-5
+    again()  # and these are its settings now
+    with pytest.raises(UnmaskError, match="is finished"):
+        again(TINY, allow_changed=["learning_rate"])
 
 
 def test_shard_alone_is_refused_and_leaves_nothing(corpus: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The feed of a pre-training run: which rows an update reads, made ready in a thread while the one before computes.
 
-Row n is `rows(n)` with the noise of `generator(seed, "noise", n)`; update s reads rows s·batch … (s+1)·batch − 1.
+Row n is `rows(n)` with the noise of `generator(seed, "noise", n)`; batch b is rows b·batch … (b+1)·batch − 1.
+Update s reads batch s, or a later one if the run went back before it (`rollback`).
 With several processes each takes every world-th of them: the same rows with the same masks on any number.
 """
 
@@ -8,13 +9,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count, pairwise
 
 import torch
 
 from unmask.batch import collate
+from unmask.jobs.rollback import Rollback, batch_of
 from unmask.processes import processes
 from unmask.randomness import generator
 from unmask.recipes import Recipe
@@ -24,13 +26,21 @@ from unmask.train import Batch
 
 
 def updates(
-    recipe: Recipe, rows: Rows, vocab: Vocab, *, batch: int, accumulate: int, seed: int, start: int
+    recipe: Recipe,
+    rows: Rows,
+    vocab: Vocab,
+    *,
+    batch: int,
+    accumulate: int,
+    seed: int,
+    start: int,
+    rollbacks: Sequence[Rollback] = (),
 ) -> Iterator[list[Batch]]:
     """The micro-batches of each update from number `start` on (0 is the first), for this process."""
     rank, world = (
         processes()
     )  # batch ≥ world · accumulate: every process has as many micro-batches, none empty
-    for number in count(start):
+    for number in (batch_of(update, rollbacks) for update in count(start + 1)):
         mine = range(number * batch + rank, (number + 1) * batch, world)
         examples = [recipe.example(rows(n), vocab, generator(seed, "noise", n)) for n in mine]
         ends = [len(examples) * k // accumulate for k in range(accumulate + 1)]

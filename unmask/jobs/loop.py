@@ -7,7 +7,8 @@ here: all processes look and save, and the first one writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 from torch import Tensor
@@ -15,7 +16,8 @@ from torch import Tensor
 from unmask.errors import UnmaskError
 from unmask.jobs.feed import ahead, to, updates
 from unmask.jobs.look import Apply, Heldout
-from unmask.jobs.meter import Meter, stuck
+from unmask.jobs.meter import Meter, Plateau, stuck
+from unmask.jobs.rollback import BACK, Rollback, batch_of, rows_of, target
 from unmask.jobs.sinks import Sink
 from unmask.jobs.snapshots import Keeper
 from unmask.jobs.stop import Stopped, stop_signals
@@ -24,13 +26,12 @@ from unmask.processes import agreed, device
 from unmask.recipes import Recipe
 from unmask.rows import Rows
 from unmask.run import Run
-from unmask.settings import show_seconds
+from unmask.settings import show_seconds, to_json
 from unmask.tokens import Vocab
 from unmask.train import Batch, Clock, Training, steps, working_precision
 
 Watch = Callable[[dict[str, Any]], None]
 LOOKS = 12  # times the held-out loss is taken in a run
-SKIPS = 10  # updates in a row that may be left out because the gradient is not finite
 LINE = 1.0  # seconds between lines of metrics.jsonl
 STOP, SAVE, LATE = 1, 2, 4  # what the first process may decide after an update
 
@@ -49,20 +50,36 @@ def train(
     places: list[float] | None,
     sinks: list[Sink],
     watch: Watch,
-) -> None:
-    """Train from `state` (step, seconds, tokens) on. Only the first process has a `run`.
+    rollbacks: Sequence[Rollback] = (),
+    line: float | None = None,
+) -> bool:
+    """Train from `state` on; whether the schedule was followed to its end. Only the first process has a `run`.
 
-    Raises UnmaskError where not one update fits into the budget or the gradient stays infinite, Stopped when asked.
+    False: the loss or gradient was not finite in too many updates, and the run goes back; where to stands in run.json,
+    and `rollbacks` holds what stood there. `state` is a checkpoint's: step, seconds, tokens; in_a_row and left_out,
+    updates that were not finite; rollbacks, how many had happened. `line` is the seconds between two lines of
+    metrics.jsonl. Raises UnmaskError where not one update fits into the budget or going back did not help, Stopped
+    when asked.
     """
     assert training.batch and training.learning_rate is not None and training.schedule
     peak, schedule = training.learning_rate, training.schedule
-    number, tokens, skips = int(state["step"]), int(state["tokens"]), 0
-    clock = Clock(total=training.steps, budget=training.budget, used=state["seconds"], places=places)
+    number, tokens = int(state["step"]), int(state["tokens"])
+    in_a_row, left_out = int(state.get("in_a_row", 0)), int(state.get("left_out", 0))
+    used = max(state["seconds"], *(one.seconds for one in rollbacks), 0.0)
+    clock = Clock(total=training.steps, budget=training.budget, used=used, places=places)
     planned = training.steps if places is None else len(places)
     timed = training.budget is not None
     here, norm = 0.0, 0.0
     meter, looked = Meter(), -1.0
     logged = saved = clock.seconds()
+    stored = number  # the step of the newest checkpoint
+    every = LINE if line is None else line
+    plateau = Plateau(
+        next(iter(recipe.TERMS)),
+        run.about["lines"]["unigram"] if run is not None else 0.0,
+        training.warmup or 0.0,
+        run.metrics() if run is not None else [],
+    )
     keeper = Keeper(
         None if run is None else run.folder,
         count=training.snapshots,
@@ -91,33 +108,68 @@ def train(
         nonlocal meter, logged
         if meter.places:
             now = clock.seconds()
-            facts = {**meter.line(now - logged), "gradient_norm": norm, "place": here}
-            line = log({**facts, **({"places": meter.places} if timed else {})})
-            line = {name: value for name, value in line.items() if name != "places"}
+            facts = {
+                **meter.line(now - logged),
+                "gradient_norm": norm if isfinite(norm) else None,
+                "place": here,
+            }
+            logs = log({**facts, **({"places": meter.places} if timed else {})})
+            seen = {name: value for name, value in logs.items() if name != "places"}
             ends = {
                 "steps": planned,
                 "budget": None if planned else training.budget,
                 "left": clock.left(number),
             }
-            watch({"event": "step", **ends, **line})
+            watch({"event": "step", **ends, **seen})
             meter, logged = Meter(), now
+            warning = plateau.add(seen)
+            if warning:
+                watch({"event": "say", "text": warning})
 
     def look() -> None:
         if heldout is not None and heldout.batches:
             log({"heldout": heldout.loss(apply)})
 
     def save() -> None:
-        nonlocal saved
+        nonlocal saved, stored
         flush()
+        if number == stored:  # it is there already: nothing that is whole is ever replaced
+            return
         tensors = {"weights": optimizer.weights(), "optimizer": optimizer.state()}
         if run is not None:
-            run.save_checkpoint(number, tensors, {"seconds": clock.seconds(), "tokens": tokens})
-        saved = clock.seconds()
+            facts = {"seconds": clock.seconds(), "tokens": tokens, "in_a_row": in_a_row, "left_out": left_out}
+            needed = max(0, number - in_a_row - BACK)
+            run.save_checkpoint(number, tensors, {**facts, "rollbacks": len(rollbacks)}, needed)
+        saved, stored = clock.seconds(), number
 
     def snapshot() -> None:
         took = keeper.keep(optimizer.weights(), number, clock.seconds(), tokens, here)
         if took is not None and number:  # a run that never takes a step leaves no line
             log({"snapshot": took})
+
+    def went_back(new: Sequence[Rollback]) -> None:
+        for one in new:
+            if one.to == number:
+                log({"rollback": to_json(one)})
+
+    def go_back() -> None:
+        """Write down where to; raises UnmaskError where that was done often enough."""
+        assert training.batch
+        bad = range(number - training.skips + 1, number + 1)
+        rows_read = rows_of(bad, training.batch, rollbacks)
+        if len(rollbacks) >= training.rollbacks:
+            raise _gone_wrong(training, number, rows_read, rollbacks)
+        back = target(number, training.skips)
+        after = batch_of(number, rollbacks) + 1
+        new = Rollback(number, back, after, rows_read, clock.seconds())
+        if run is not None:
+            run.note(rollbacks=[to_json(one) for one in (*rollbacks, new)])
+        text = (
+            f"the loss or the gradient was not finite in the {training.skips} updates up to step {number} (rows "
+            f"{rows_read}): going back to step {back}, and on with the rows after them "
+            f"({len(rollbacks) + 1} of {training.rollbacks} times)"
+        )
+        watch({"event": "say", "text": text})
 
     def loss(batch: Batch) -> dict[str, Tensor]:
         return apply(recipe, to(batch, device()))
@@ -130,6 +182,7 @@ def train(
         accumulate=training.accumulate,
         seed=training.seed,
         start=number,
+        rollbacks=rollbacks,
     )
     with stop_signals() as wanted, ahead(feed) as prepared:
         clip = 1.0 if training.clip is None else training.clip
@@ -144,6 +197,7 @@ def train(
         )
         if keeper.on and not number:
             snapshot()
+        went_back(rollbacks[int(state.get("rollbacks", 0)) :])
         while not agreed(float(clock.over(number))):
             step = next(going)
             number, tokens = step.number, tokens + step.tokens
@@ -156,15 +210,16 @@ def train(
                 raise _too_short(training, now)
             meter.add(step, here)
             norm = float(step.gradient_norm)
-            skips = 0 if step.finite else skips + 1
-            if now - logged >= LINE or skips >= SKIPS:
+            in_a_row, left_out = (0, left_out) if step.finite else (in_a_row + 1, left_out + 1)
+            wrong = in_a_row >= training.skips
+            if now - logged >= every or wrong:
                 flush()
-            if skips >= SKIPS:
-                raise UnmaskError(
-                    f"the gradient was not finite in the {SKIPS} updates up to step {number} (rows "
-                    f"{(number - SKIPS) * training.batch} to {number * training.batch - 1}) — nothing was learnt from "
-                    "them — lower --learning-rate, or use --precision fp32"
-                )
+            if wrong:
+                go_back()
+                if wish & STOP:
+                    raise Stopped(f"stopped after step {number}; the same command goes on")
+                return False
+            went_back(rollbacks)
             if here >= looked + 1 / LOOKS:
                 looked = here
                 look()
@@ -187,6 +242,31 @@ def train(
         )
         if warning:
             watch({"event": "say", "text": warning})
+    if left_out or rollbacks:
+        watch({"event": "say", "text": _summary(left_out, number, rollbacks)})
+    return True
+
+
+def _summary(left_out: int, number: int, rollbacks: Sequence[Rollback]) -> str:
+    """What was left out, at the end of a run."""
+    text = f"{left_out} of {number:,} updates were left out, as the loss or the gradient was not finite"
+    times = "once" if len(rollbacks) == 1 else f"{len(rollbacks)} times"
+    passed = ", ".join(one.rows for one in rollbacks)
+    return f"{text}; the run went back {times}, past the rows {passed}" if rollbacks else text
+
+
+def _gone_wrong(training: Training, number: int, rows: str, rollbacks: Sequence[Rollback]) -> UnmaskError:
+    before = (
+        f", after going back {len(rollbacks)} times (past the rows {', '.join(one.rows for one in rollbacks)})"
+        if rollbacks
+        else ""
+    )
+    return UnmaskError(
+        f"the loss or the gradient was not finite in the {training.skips} updates up to step {number} (rows {rows})"
+        f"{before} — a training whose loss is a number was expected; no weight was moved by them, and the checkpoints "
+        "before are whole — go on with the same command and a lower rate (--learning-rate … --allow-changed "
+        "learning_rate), with --precision fp32 --allow-changed precision, or look at those rows"
+    )
 
 
 def _too_short(training: Training, seconds: float) -> UnmaskError:

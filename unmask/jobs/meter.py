@@ -18,6 +18,11 @@ from unmask.train import Step
 NEAR = 0.01  # a loss this close to the unigram entropy, as a share of it, is on the line
 SMOOTHING = 0.1  # weight of a new line in the smoothed loss
 LEAST = 5  # lines of the last third below which nothing is said
+STRETCH = 0.1  # share of the schedule after warm-up on the line, after which a running training is told so
+CAUSES = (
+    "Likely causes: a learning rate that is too high or too low, a text of repeated lines or one too short to learn "
+    "order from, or too few steps"
+)
 
 
 @dataclass
@@ -85,6 +90,42 @@ def stuck(lines: Sequence[dict[str, Any]], term: str, unigram: float, warmup: fl
         return None
     return (
         f"the masked loss stayed at {last[-1]:.2f} nats, where the frequencies of words alone lead "
-        f"({unigram:.2f}): the model has learnt nothing of their order. Likely causes: a learning rate that is too "
-        "high or too low, a text of repeated lines, or too few steps"
+        f"({unigram:.2f}): the model has learnt nothing of their order. {CAUSES}"
     )
+
+
+class Plateau:
+    """Says, once and while a run trains, that its smoothed `term` sits at the unigram entropy.
+
+    Every run passes that line, most within a hundredth or two of the schedule after warm-up; one that is on it for
+    `STRETCH` of it is told. `before` are the lines of earlier sittings, of which nothing is said again.
+    """
+
+    def __init__(self, term: str, unigram: float, warmup: float, before: Sequence[dict[str, Any]]) -> None:
+        self._term, self._unigram, self._warmup = term, unigram, warmup
+        self._smooth: float | None = None
+        self._since: float | None = None  # the place at which it came on the line
+        self._lines = 0  # since then
+        self._said = False
+        for line in before:
+            self.add(line)
+
+    def add(self, line: dict[str, Any]) -> str | None:
+        """What to tell after this line of metrics.jsonl, if anything."""
+        value = (line.get("terms") or {}).get(self._term)
+        if value is None or line.get("place", 0.0) < self._warmup:
+            return None
+        self._smooth = value if self._smooth is None else (1 - SMOOTHING) * self._smooth + SMOOTHING * value
+        if abs(self._smooth / self._unigram - 1) > NEAR:
+            self._since, self._lines = None, 0
+            return None
+        self._since = line["place"] if self._since is None else self._since
+        self._lines += 1
+        if self._said or self._lines < LEAST or line["place"] - self._since < STRETCH:
+            return None
+        self._said = True
+        return (
+            f"step {line['step']:,}: the masked loss sits at {self._smooth:.2f} nats, where the frequencies of words "
+            f"alone lead ({self._unigram:.2f}), and has for {100 * (line['place'] - self._since):.0f} % of the run: so "
+            f"far the model has learnt nothing of their order. {CAUSES}"
+        )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from unmask.jobs.card import write_card
 from unmask.jobs.look import Apply, Heldout, choose_blanks, filled
 from unmask.jobs.loop import Watch, train
 from unmask.jobs.meter import recorded_places
+from unmask.jobs.rollback import Rollback, recorded, stands
 from unmask.jobs.sinks import check_sinks, opened
 from unmask.jobs.stop import Stopped
 from unmask.models import Shape
@@ -39,7 +41,10 @@ from unmask.training import resolved
 __all__ = ["Stopped", "pretrain", "recorded_places", "resolved"]
 
 #: settings that change nothing of the result, so a run may go on with others
-FREE = ("corpus", "training.checkpoint_every", "training.log", "training.shard", "training.snapshots")
+FREE = ("corpus", "training.checkpoint_every", "training.log", "training.shard", "training.snapshots",
+        "training.rollbacks")  # fmt: skip
+#: settings that a checkpoint cannot be loaded under others of, or that decide what a run is
+FIXED = ("recipe.name", "size", "source", "replay", "training.optimizer")
 
 
 def silent(event: dict[str, Any]) -> None:
@@ -55,15 +60,24 @@ def pretrain(
     training: Training | None = None,
     source: Path | None = None,
     replay: Path | None = None,
+    allow_changed: Sequence[str] = (),
     watch: Watch = silent,
     command: str = "",
+    line: float | None = None,
 ) -> Run:
     """Pre-train and return the run.
 
     `source` is a model folder to go on from (its tokenizer must be the corpus's); `replay` is a run whose recorded
-    places in the schedule are followed. `watch` is told of steps and of what is said. Raises UnmaskError for settings
-    that cannot work, before any training, and Stopped when asked to stop.
+    places in the schedule are followed. `allow_changed` names settings with which a stopped run may go on though they
+    are others than before. `watch` is told of steps and of what is said; `line` is the seconds between two lines of
+    metrics.jsonl (1 if None, 0: a line an update). Raises UnmaskError for settings that cannot work, before any
+    training, and Stopped when asked to stop.
     """
+    if replay is not None and training is not None and training.steps is not None:
+        raise UnmaskError(
+            f"both steps ({training.steps}) and replay ({replay}) are given — a replay takes as many updates as the "
+            "run that it follows — leave one out"
+        )
     training = resolved(recipe, size, training or Training())
     assert training.length is not None and training.batch is not None
     check_sinks(training.log)
@@ -81,17 +95,17 @@ def pretrain(
         run, new = None, False
         if rank == 0:
             new = not (Path(out) / "run.json").exists()
-            run = _folder(recipe, corpus, out, size, training, source, replay, command, store, model, shape)
+            run = _folder(
+                recipe, corpus, out, size, training, source, replay, allow_changed, command, store, model, shape
+            )  # fmt: skip
         if agreed(float(run is not None and run.finished)):
             watch({"event": "say", "text": f"{out} is finished; nothing to do"})
             return Run.open(out)
         model.to(device()).eval()  # no dropout in pre-training
         blanks = choose_blanks(held)
-        if run is not None and new:
+        if run is not None and "fills" not in run.evaluations():
             run.save_evaluation("fills", [_renamed(b, "before") for b in filled(model, store, blanks)])
         try:
-            apply, optimizer = _ready(model, training)
-            state = _resume(Path(out), run, optimizer, watch)
             heldout = None
             if run is not None or training.shard:  # shares are gathered by all
                 heldout = Heldout(
@@ -102,11 +116,20 @@ def pretrain(
                     lambda text: watch({"event": "say", "text": text}),
                 )
             names = training.log if run is not None else ()
-            with opened(names, Path(out), run.settings if run is not None else {}, state["step"]) as sinks:
-                train(
-                    recipe, rows, store.tokenizer.vocab, training, apply, optimizer,
-                    state=state, run=run, heldout=heldout, places=places, sinks=sinks, watch=watch,
-                )  # fmt: skip
+            done = False
+            while not done:  # a run that goes back begins again, as one that was stopped does
+                apply, optimizer = _ready(model, training)
+                rollbacks, state = _resume(Path(out), run, optimizer, watch)
+                settings = run.settings if run is not None else {}
+                with opened(names, Path(out), settings, state["step"]) as sinks:
+                    done = train(
+                        recipe, rows, store.tokenizer.vocab, training, apply, optimizer, state=state, run=run,
+                        heldout=heldout, places=places, sinks=sinks, watch=watch, rollbacks=rollbacks, line=line,
+                    )  # fmt: skip
+                if not done:
+                    del apply, optimizer, model  # room for the next
+                    model, _ = _network(recipe, store, size, training, source)
+                    model.to(device()).eval()
         except UnmaskError:
             if run is not None and new and not run.metrics():
                 _remove(run.folder)
@@ -141,15 +164,28 @@ def _ready(model: nn.Module, training: Training) -> tuple[Apply, Mover]:
     )
 
 
-def _resume(out: Path, run: Run | None, optimizer: Mover, watch: Watch) -> dict[str, Any]:
-    """Put the newest whole checkpoint in place; return its state, or that of the beginning."""
+def _resume(
+    out: Path, run: Run | None, optimizer: Mover, watch: Watch
+) -> tuple[tuple[Rollback, ...], dict[str, Any]]:
+    """Put the newest whole checkpoint in place; return where the run went back, and the state to go on from.
+
+    A checkpoint of a path that the run left by going back is not taken. All processes read the same folder.
+    """
+    agreed(0.0)  # the first process has written what the others read now
     state: dict[str, Any] = {"step": 0, "seconds": 0.0, "tokens": 0}
-    if (out / "checkpoints").is_dir():
-        checkpoint = Run.open(out).load_checkpoint(lambda text: watch({"event": "say", "text": text}))
+    there = Run.open(out)
+    rollbacks = recorded(there.about)
+    if any((out / "checkpoints").glob("step-*")):
+        checkpoint = there.load_checkpoint(
+            lambda text: watch({"event": "say", "text": text}),
+            lambda state: stands(state["step"], state.get("rollbacks", 0), rollbacks),
+        )
         if checkpoint is not None:
             optimizer.load(checkpoint.tensors["weights"], checkpoint.tensors["optimizer"])
             state = {**checkpoint.state, "step": checkpoint.step}
             watch({"event": "say", "text": f"going on from step {state['step']}"})
+        else:
+            watch({"event": "say", "text": "no checkpoint to go on from is left: beginning anew"})
     if agreed(float(state["step"])) != state["step"]:
         raise UnmaskError(
             f"the processes found different checkpoints in {out} (step {state['step']} here) — all must see one "
@@ -157,7 +193,10 @@ def _resume(out: Path, run: Run | None, optimizer: Mover, watch: Watch) -> dict[
         )
     if run is not None:
         run.forget_after(state["step"])
-    return state
+        if run.about.get("changed") and "step" not in run.about["changed"][-1]:
+            run.about["changed"][-1]["step"] = state["step"]
+            run.note()
+    return rollbacks, state
 
 
 def _close(
@@ -225,6 +264,7 @@ def _folder(
     training: Training,
     source: Path | None,
     replay: Path | None,
+    allow_changed: Sequence[str],
     command: str,
     store: Store,
     model: nn.Module,
@@ -240,7 +280,8 @@ def _folder(
         "replay": str(replay) if replay else None,
         "training": to_json(training),
     }
-    return Run.create(
+    followed: list[Any] = Run.open(replay).about.get("rollbacks", []) if replay else []
+    run = Run.create(
         out,
         verb="pretrain",
         settings=settings,
@@ -250,6 +291,10 @@ def _folder(
         parameters=sum(p.numel() for p in model.parameters()),
         shape=to_json(shape),
         allow=FREE,
+        allow_changed=allow_changed,
+        fixed=FIXED,
+        # A replay reads the rows that the other run read in the end.
+        **({"rollbacks": [{**one, "seconds": 0.0} for one in followed]} if followed else {}),
         corpus={
             "path": str(corpus),
             "fingerprint": store.fingerprint,
@@ -257,3 +302,9 @@ def _folder(
             "documents": store.documents,
         },
     )
+    if run.about.get("shape", to_json(shape)) != to_json(shape):
+        raise UnmaskError(
+            f"{out} holds a network of another shape (tokenizer, length or size) — weights keep theirs in the middle "
+            "of a run — give another --out"
+        )
+    return run
