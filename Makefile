@@ -5,6 +5,8 @@ LANGUAGE ?= en
 PYTHON   ?= python3
 BIN      := .venv/bin
 ONE      := OMP_NUM_THREADS=1
+QUICK    ?= --quick
+BENCHMARKS := same_training pretraining time_to_loss corpus finetuning minimal_pairs resume robustness
 
 .DEFAULT_GOAL := words
 .PHONY: words quickstart test slow check wheel bench docs clean
@@ -44,8 +46,8 @@ wheel: .venv/ready-test  ## build the wheel and compare its contents with the pa
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	$(BIN)/python tests/wheel.py dist/*.whl
 
-bench: .venv/ready-test  ## the benchmarks against other libraries; the last line is `ratio X floor Y`
-	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+bench: .venv/ready-test  ## the benchmarks beside other libraries, short forms (the long ones: QUICK=)
+	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name $(QUICK) || exit 1; done
 
 docs: .venv/ready-test  ## write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py
