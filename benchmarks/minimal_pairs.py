@@ -44,11 +44,10 @@ class Ours:
     def __init__(self, encoder: Encoder, head: TokensHead, tokenizer: Tokenizer, dtype: torch.dtype) -> None:
         from unmask.jobs.source import frame_of
 
-        frame = frame_of(tokenizer.vocab, encoder.shape, "bert")
-        self.reader = Reader(encoder.to(dtype), head.to(dtype), frame)
+        self.reader = Reader(encoder, head, frame_of(tokenizer.vocab, encoder.shape, "bert")).to(dtype)
 
     def score(self, sentences: Sequence[Sentence]) -> np.ndarray:
-        return scores(self.reader, sentences, "original")
+        return scores(self.reader, sentences, ["original"])[0]
 
 
 class Peer:

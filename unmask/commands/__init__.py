@@ -18,6 +18,7 @@ from unmask.commands import (
     fill,
     finetune,
     imports,
+    minimal_pairs,
     plan,
     pretrain,
     quickstart,
@@ -38,6 +39,7 @@ VERBS = (
     "glue",
     "superglue",
     "suite",
+    "minimal-pairs",
     "report",
     "import",
 )
@@ -62,6 +64,7 @@ def app(words: Sequence[str]) -> App:
         "predict": evaluate.predict,
         "report": report.report,
         "import": imports.imports,
+        "minimal-pairs": minimal_pairs.minimal_pairs,
         **yardstick.verbs(),
     }
     for order, verb in enumerate(VERBS):

@@ -10,6 +10,7 @@ log-softmax in bf16 make many).
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,8 +22,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unmask.errors import UnmaskError
+from unmask.jobs.source import Source
 from unmask.models.encoder import Encoder
 from unmask.models.heads import TokensHead
+from unmask.processes import device
 from unmask.tasks import Frame
 from unmask.tokens import Tokenizer
 from unmask.yardstick.masked import Inputs, Scoring, Sentence, inputs
@@ -40,9 +43,37 @@ class Reader:
     head: TokensHead
     frame: Frame
 
+    def to(self, dtype: torch.dtype) -> Reader:
+        """A copy in another precision, on this machine's device."""
+        encoder = copy.deepcopy(self.encoder).to(device(), dtype).eval()
+        head = TokensHead(encoder, dense=self.head.norm is not None)
+        head.load_state_dict(self.head.state_dict())
+        return Reader(encoder, head.to(device(), dtype).eval(), self.frame)
+
     @property
     def device(self) -> torch.device:
         return self.encoder.tokens.weight.device
+
+
+def reader_of(source: Source, seed: int | None = None) -> Reader:
+    """A model folder's body and masked-LM head in fp32, or with a `seed` the same network freshly drawn.
+
+    Raises UnmaskError for a folder without such a head.
+    """
+    loaded = source.loaded
+    own = {k.removeprefix("tokens."): v for k, v in loaded.state.items() if k.startswith("tokens.")}
+    if not own:
+        raise UnmaskError(
+            f"{source.folder} holds no masked-LM head — expected a pre-trained model, not a fine-tuned one — "
+            "give the run it started from"
+        )
+    if seed is not None:
+        torch.manual_seed(seed)
+    encoder = Encoder(loaded.shape) if seed is not None else loaded.encoder()
+    head = TokensHead(encoder, dense="norm.weight" in own)
+    if seed is None:
+        head.load_state_dict(own)
+    return Reader(encoder.eval(), head.eval(), source.frame)
 
 
 def cut(
@@ -66,14 +97,17 @@ def cut(
 def scores(
     reader: Reader,
     sentences: Sequence[Sentence],
-    scoring: Scoring,
+    forms: Sequence[Scoring],
     tell: Callable[[int, int], None] = lambda done, of: None,
 ) -> np.ndarray:
-    """The pseudo-log-likelihood of each sentence in nats: [S] float64. `tell` hears of sentences that are done."""
-    total = np.zeros(len(sentences))
+    """The pseudo-log-likelihood of each sentence in nats, in each form: [forms, S] float64.
+
+    `tell` hears how many sentences are done, of how many.
+    """
+    total = np.zeros((len(forms), len(sentences)))
     done = 0
-    for found, answers in _answered(reader, inputs(sentences, reader.frame.vocab, scoring)):
-        np.add.at(total, found.sentence, answers)
+    for found, answers in _answered(reader, inputs(sentences, reader.frame.vocab, forms)):
+        np.add.at(total, (found.form, found.sentence), answers)
         done += len(np.unique(found.sentence))
         tell(done, len(sentences))
     return total
@@ -139,11 +173,11 @@ def _gathered(found: Inputs, tasks: list[tuple[np.ndarray, Future[np.ndarray]]])
 def _ask(reader: Reader, batch: _Batch) -> np.ndarray:
     """The log-probability of every question of a batch [q]."""
     rows, width = batch.ids.shape
-    device = reader.device
+    where = reader.device
     with torch.inference_mode():
-        keep, of, target = (t.to(device) for t in (batch.keep, batch.of, batch.target))
+        keep, of, target = (t.to(where) for t in (batch.keep, batch.of, batch.target))
         states = reader.encoder(
-            batch.ids.view(-1).to(device), torch.full((rows,), width, dtype=torch.int64), keep=keep
+            batch.ids.view(-1).to(where), torch.full((rows,), width, dtype=torch.int64), keep=keep
         )
         x = reader.head.transform(states)  # [p, E]
         return _log_shares(x, reader.head.matrix, reader.head.bias, of, target).double().cpu().numpy()

@@ -3,8 +3,8 @@
 Sources: PLL, Salazar et al. 2020 (section 2: every piece asked alone); PLL-word-l2r and PLL-whole-word, Kauf and
 Ivanova 2023 (section 3: the later pieces of the word masked too, or all of them). Differs from their code in the
 work, never in the result: sentences of one length are masked together as arrays, and an input that occurs twice is
-kept once. The two sentences of a pair are one input wherever the only word in which they differ is masked, and whole
-words are one input for all their pieces. NumPy alone.
+kept once. The two sentences of a pair are one input wherever the only word in which they differ is masked, whole words
+are one input for all their pieces, and the three forms share the inputs of all words of one piece. NumPy alone.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ class Inputs:
     """Distinct inputs of one length, and what is asked of them.
 
     rows [B, T]; asked [P, 2]: row and place in it, distinct and sorted; of [Q]: which of `asked` holds the answer of
-    question q; target [Q]: the piece; sentence [Q]: whose score it counts for. Q is at least P.
+    question q; target [Q]: the piece; form [Q] and sentence [Q]: whose score it counts for. Q is at least P.
     """
 
     rows: np.ndarray
     asked: np.ndarray
     of: np.ndarray
     target: np.ndarray
+    form: np.ndarray
     sentence: np.ndarray
 
 
@@ -50,35 +51,42 @@ def hidden(words: np.ndarray, scoring: Scoring) -> np.ndarray:
     count = words.shape[1]
     if scoring == "original":
         return np.broadcast_to(np.eye(count, dtype=bool), (len(words), count, count))
-    same = words[:, :, None] == words[:, None, :]
+    same: np.ndarray = words[:, :, None] == words[:, None, :]
     return same if scoring == "whole_word" else same & np.triu(np.ones((count, count), bool))
 
 
-def inputs(sentences: Sequence[Sentence], vocab: Vocab, scoring: Scoring) -> Iterator[Inputs]:
+def inputs(sentences: Sequence[Sentence], vocab: Vocab, forms: Sequence[Scoring]) -> Iterator[Inputs]:
     """All inputs of some sentences, longest first, so that what needs most memory comes first."""
     order = sorted(range(len(sentences)), key=lambda n: (-len(sentences[n].ids), n))
     at = 0
     while at < len(order):
         count = len(sentences[order[at]].ids)
-        most = max(1, COPIES // count)
+        most = max(1, COPIES // (count * len(forms)))
         group = [n for n in order[at : at + most] if len(sentences[n].ids) == count]
         at += len(group)
-        yield _masked([sentences[n] for n in group], np.array(group), vocab, scoring)
+        yield _masked([sentences[n] for n in group], np.array(group), vocab, forms)
 
 
-def _masked(group: list[Sentence], numbers: np.ndarray, vocab: Vocab, scoring: Scoring) -> Inputs:
+def _masked(group: list[Sentence], numbers: np.ndarray, vocab: Vocab, forms: Sequence[Scoring]) -> Inputs:
     ids = np.stack([s.ids for s in group]).astype(np.int64)  # [S, n]
     words = np.stack([s.words for s in group])
     several, count = ids.shape
-    rows = np.empty((several, count, count + 2), np.int64)
-    rows[:, :, 0], rows[:, :, -1] = vocab.cls, vocab.sep
-    rows[:, :, 1:-1] = np.where(hidden(words, scoring), vocab.mask, ids[:, None, :])
+    masked = np.stack([hidden(words, form) for form in forms])  # [forms, S, n, n]
+    rows = np.empty((*masked.shape[:3], count + 2), np.int64)
+    rows[..., 0], rows[..., -1] = vocab.cls, vocab.sep
+    rows[..., 1:-1] = np.where(masked, vocab.mask, ids[None, :, None, :])
     rows = rows.reshape(-1, count + 2)
-    place = np.tile(np.arange(1, count + 1), several)
     row, distinct = _distinct(rows)
+    place = np.tile(np.arange(1, count + 1), len(forms) * several)
     key, of = np.unique(row * (count + 2) + place, return_inverse=True)
-    asked = np.stack(np.divmod(key, count + 2), 1)
-    return Inputs(distinct, asked, of.reshape(-1), ids.reshape(-1), np.repeat(numbers, count))
+    return Inputs(
+        rows=distinct,
+        asked=np.stack(np.divmod(key, count + 2), 1),
+        of=of.reshape(-1),
+        target=np.tile(ids.reshape(-1), len(forms)),
+        form=np.repeat(np.arange(len(forms)), several * count),
+        sentence=np.tile(np.repeat(numbers, count), len(forms)),
+    )
 
 
 def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
