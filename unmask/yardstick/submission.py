@@ -45,7 +45,7 @@ def submit(
     made: list[str] = []
     constant: list[str] = []
     lacking: list[str] = []
-    models: dict[str, Any] = {}
+    models: dict[str, tuple[Any, Task]] = {}
     for task in suite.task:
         for one in task.submission:
             part = task.test[one.part]
@@ -61,7 +61,8 @@ def submit(
                 name = source.task.name
                 if name not in models:
                     models[name] = model_of(best_cell(source), say)
-                said = ask(task, rows, folder / f".{one.file}", *models[name], source.task)
+                tuned, asked = models[name]
+                said = ask(task, rows, folder / f".{one.file}", tuned, asked, source.task)
             (folder / one.file).write_text(text_of(task, one, rows, said), encoding="utf-8")
             made.append(one.file)
     archive = None
