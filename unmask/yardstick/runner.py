@@ -192,9 +192,9 @@ def prepare(task: SuiteTask, data: Path, out: Path, setting: Setting) -> Ready:
     train = limited(read_part(task, task.train, data, labelled=True), setting.limit_train, task.kind)
     dev = [read_part(task, part, data, labelled=True) for part in task.dev]
     held = [read_part(task, part, data, labelled=True) for part in task.report]
-    if task.kind in ("classify", "pair", "choose"):
+    if task.kind in ("classify", "pair"):
         lacking = set(task.labels) - {x.gold for x in train.items}
-        if lacking and task.kind != "choose":
+        if lacking:
             raise UnmaskError(
                 f"{train.where}: no row labelled {', '.join(sorted(lacking))} — {task.name} has "
                 f"{', '.join(task.labels)} — is the file whole?"
@@ -310,7 +310,7 @@ def task_of(task: SuiteTask) -> Task:
         return Tag()
     if task.kind == "answer":
         return Answer()
-    two = task.text_b is not None or task.reader in ("boolq", "wic", "multirc", "record")
+    two = task.text_b is not None or task.reader in ("boolq", "copa", "wic", "multirc", "record")
     if task.kind == "classify" or not two:
         return Classify(text="text_a", regression=task.kind == "score", choose_by=by)  # type: ignore[arg-type]
     return Pair(regression=task.kind == "score", choose_by=by)  # type: ignore[arg-type]

@@ -60,7 +60,7 @@ def _strata(items: Sequence[Item], kind: str) -> list[Any]:
             for rank, n in enumerate(sorted(range(len(items)), key=lambda n: float(items[n].gold)))
         }
         return [place[n] for n in range(len(items))]
-    if kind in ("classify", "pair", "choose"):
+    if kind in ("classify", "pair"):
         return [item.gold for item in items]
     return [0] * len(items)
 
@@ -74,7 +74,7 @@ def limited(rows: Rows, most: int | None, kind: str, seed: int = SEED) -> Rows:
         return rows
     order = generator(seed, "training rows", 0).permutation(len(rows)).tolist()
     labels: dict[Any, int] = {}
-    if kind in ("classify", "pair", "choose"):
+    if kind in ("classify", "pair"):
         for n in order:
             labels.setdefault(rows.items[n].gold, n)
     first = list(labels.values())
@@ -103,18 +103,13 @@ def write(task: SuiteTask, rows: Rows, path: Path) -> Path:
         text = json.dumps({"data": _articles(rows.items)}, ensure_ascii=False)
     else:
         path = path.with_name(f"{path.name}.jsonl")
-        text = "".join(json.dumps(_line(task, x), ensure_ascii=False) + "\n" for x in rows.items)
+        text = "".join(json.dumps(_line(x), ensure_ascii=False) + "\n" for x in rows.items)
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def _line(task: SuiteTask, item: Item) -> dict[str, Any]:
-    names = (
-        ["text", *(f"choice_{n}" for n in range(len(item.texts) - 1))]
-        if task.kind == "choose"
-        else ["text_a", "text_b"]
-    )
-    return {**dict(zip(names, item.texts, strict=False)), "label": item.gold}
+def _line(item: Item) -> dict[str, Any]:
+    return {**dict(zip(("text_a", "text_b"), item.texts, strict=False)), "label": item.gold}
 
 
 def _articles(items: Sequence[Item]) -> list[dict[str, Any]]:

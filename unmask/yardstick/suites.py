@@ -18,7 +18,7 @@ from unmask.errors import UnmaskError, nearest
 from unmask.evaluation.measures import METRICS
 from unmask.settings import from_json
 
-Kind = Literal["classify", "pair", "score", "tag", "answer", "choose"]
+Kind = Literal["classify", "pair", "score", "tag", "answer"]
 Reader = Literal["table", "boolq", "copa", "multirc", "record", "wic", "wsc"]
 Column = int | str
 PACKED = ("", ".xz", ".gz")  # a file is taken under its own name, or packed
@@ -29,7 +29,6 @@ METRICS_OF: dict[str, tuple[str, ...]] = {
     "score": ("pearson", "spearman"),
     "tag": ("entity_f1", "accuracy"),
     "answer": ("em", "f1_answer"),
-    "choose": ("accuracy",),
 }
 
 
@@ -215,7 +214,7 @@ def check(suite: Suite, where: str) -> None:
             raise UnmaskError(
                 f"{place}: {len(t.human)} human scores for {columns} numbers — give one value, or one a number"
             )
-        if t.kind in ("pair", "choose") and t.text_b is None and t.reader == "table":
+        if t.kind == "pair" and t.text_b is None and t.reader == "table":
             raise UnmaskError(f"{place}: text_b is missing — two texts were expected — name its column")
 
 

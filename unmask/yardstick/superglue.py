@@ -1,12 +1,13 @@
-"""SuperGLUE's JSON lines → rows of one text, two texts, or a premise and its choices (Wang et al. 2019b).
+"""SuperGLUE's JSON lines → rows of one text or two (Wang et al. 2019b).
 
 How each becomes something that a small encoder with one head can learn, and where that differs from the published
 baseline (jiant): BoolQ: question and passage. WiC: the word stands between asterisks in both sentences; the baseline
 adds the states of the two words. WSC: the pronoun between asterisks, the noun phrase between hashes, in one text, as
-in T5; plain classification mostly stays at the most frequent answer, for any model. COPA: the premise and each choice,
-joined by "because" or "so", compete in one softmax. MultiRC: a row an answer, the passage first, so that only the
-passage is cut. ReCoRD: a row an entity of the passage (each distinct string once), set in the place of the query's
-@placeholder; the most probable entity answers. Entities' `end` is inclusive.
+in T5; plain classification mostly stays at the most frequent answer, for any model. COPA: the premise with each choice,
+joined by "because" or "so", in one row, where the choices compete in one softmax (the baseline has a row for each).
+MultiRC: a row an answer, the passage first, so that only the passage is cut. ReCoRD: a row an entity of the passage
+(each distinct string once), set in the place of the query's @placeholder; the most probable entity answers. Entities'
+`end` is inclusive.
 
 A row is (index, texts, gold, group, key, about): see `rows.Item`.
 """
@@ -61,7 +62,7 @@ def copa(lines: Iterable[Line], labelled: bool) -> Read:
             raise UnmaskError(f'{where}: the question is "{question}" — cause or effect was expected')
         start = f"{premise.rstrip().rstrip('.')} {JOIN[question]}"
         gold = label_of(where, value, labelled)
-        rows.append((index, (start, lowered(one), lowered(two)), gold, None, None, None))
+        rows.append((index, (f"{start} {lowered(one)}", f"{start} {lowered(two)}"), gold, None, None, None))
     return rows, len(rows)
 
 
