@@ -105,10 +105,6 @@ def prepare(
         notes.append(read["train"].notes[-1])
     if test is not None:
         read["test"] = task.read(test)
-        seen = {x.texts for x in read["train"].items}
-        again = sum(x.texts in seen for x in read["test"].items)
-        if again:
-            notes.append(f"{test}: {again} of {len(read['test'])} texts stand in the training rows too")
     return framed(task, read, labels, model=model, training=training, from_scratch=from_scratch, notes=notes)
 
 

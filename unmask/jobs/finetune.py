@@ -54,10 +54,13 @@ def finetune(
 ) -> Run:
     """Fine-tune `seeds` times and write evaluation/finetune.json (scores × 100) and model/ of the best seed on dev.
 
+    What dev and test share with train and with the pre-training text goes to evaluation/leaks.json, and is said.
+
     Without `dev` a seeded tenth of `train` is held out, whole documents together. Raises `UnmaskError`, before any
     training, for whatever is wrong with files, labels, tokenizer or settings.
     """
     from unmask.jobs.adapt import prepare, seeds_in_turn
+    from unmask.jobs.leaks import leaks, said
     from unmask.run import Run
 
     training = training or FineTuning()
@@ -102,6 +105,15 @@ def finetune(
         watch({"event": "say", "text": f"{out} was finished before; nothing to do"})
         return run
     run.note(files=files)
+    leaked = leaks(
+        {name: part.examples for name, part in p.parts.items()},
+        model,
+        words=task.NAME == "tag",
+        body=not from_scratch,
+    )
+    run.save_evaluation("leaks", leaked)
+    for text in said(leaked):
+        watch({"event": "say", "text": text})
     for stale in (run.folder / "seeds", run.folder / "model"):
         shutil.rmtree(stale, ignore_errors=True)
     (run.folder / "metrics.jsonl").unlink(missing_ok=True)  # a fine-tuning that was stopped starts anew
