@@ -1,6 +1,6 @@
 """The verbs of the command line, one file each; ``app`` puts those together that a command line needs.
 
-``pretrain`` and ``finetune`` have a sub-command for every recipe and task. Their settings live beside torch, so
+``pretrain``, ``finetune`` and ``why`` have a sub-command for every recipe or task. Their settings live beside torch, so
 they are made only when the verb is named: ``unmask --help`` and the help of the other verbs never import torch.
 """
 
@@ -23,6 +23,7 @@ from unmask.commands import (
     pretrain,
     quickstart,
     report,
+    why,
     yardstick,
 )
 
@@ -40,6 +41,7 @@ VERBS = (
     "superglue",
     "suite",
     "minimal-pairs",
+    "why",
     "report",
     "import",
 )
@@ -67,11 +69,12 @@ def app(words: Sequence[str]) -> App:
         "minimal-pairs": minimal_pairs.minimal_pairs,
         **yardstick.verbs(),
     }
+    parts: dict[str, Any] = {"pretrain": pretrain, "finetune": finetune, "why": why}
     for order, verb in enumerate(VERBS):
         if verb in made:
             root.command(made[verb], name=verb, sort_key=order)
             continue
-        module = pretrain if verb == "pretrain" else finetune
+        module = parts[verb]
         part = module.make(words) if verb in words else App(name=verb, help=module.HELP)
         part.sort_key = order
         root.command(part)
