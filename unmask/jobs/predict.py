@@ -17,20 +17,27 @@ from unmask.run import Run
 from unmask.tasks import Answer, Classify, Examples, Pair, Tag, Task
 from unmask.tasks.examples import Example
 from unmask.tasks.questions import questions
-from unmask.tasks.read import decode, kind_of, read_text, sentences, table
+from unmask.tasks.read import decode, kind_of, read_all, read_text, sentences, table
+from unmask.training import Precision
 
 Watch = Callable[[dict[str, Any]], None]
 Row = dict[str, Any]
+PORTION = 2048  # rows that are sorted by length together
 
 
 class Tuned:
-    """A fine-tuned model, loaded once. `folder` is a run of `finetune` or its model/."""
+    """A fine-tuned model, loaded once. `folder` is a run of `finetune` or its model/.
 
-    def __init__(self, folder: Path) -> None:
+    `precision` as in training: bf16 where the processor multiplies it natively (auto), which moves a probability by
+    less than 0.02, or fp32.
+    """
+
+    def __init__(self, folder: Path, precision: Precision = "auto") -> None:
         import torch
 
         from unmask.jobs.source import model_folder, open_source
         from unmask.tasks.networks import TaskModel
+        from unmask.train import working_precision
 
         self.note: Note = load_task(model_folder(folder))
         source = open_source(folder)
@@ -44,7 +51,7 @@ class Tuned:
             )
         model.gain = 1.0  # it stands in the weights
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = model.to(self.device).eval()
+        self.model = model.to(self.device, working_precision(precision, self.device)).eval()
 
     def say(self, examples: Examples) -> list[Row]:
         """One prediction an example, in their order."""
@@ -74,15 +81,19 @@ def predict(run: Path, source: Path | str = "-", watch: Watch | None = None) -> 
     tuned = Tuned(Path(run))
     task = tuned.note.task
     if source == "-":
-        where, text, kind = "standard input", decode(sys.stdin.buffer.read(), "standard input"), ""
+        where, text, kind = (
+            "standard input",
+            decode(read_all(sys.stdin.buffer, "standard input"), "standard input"),
+            "",
+        )
     else:
         where, text, kind = str(source), read_text(Path(source)), kind_of(Path(source))
     examples = unlabelled(task, text, kind, where, characters=tuned.note.labels.characters)
     if watch is not None:
         notes = "".join(f"; {note}" for note in examples.notes)
         watch({"event": "say", "text": f"{where}: {len(examples)} rows{notes}"})
-    for at in range(0, len(examples), 512):
-        part = examples.items[at : at + 512]
+    for at in range(0, len(examples), PORTION):
+        part = examples.items[at : at + PORTION]
         for item, said in zip(part, tuned.say(Examples(where, part)), strict=True):
             yield shown(task, item, said)
 
