@@ -43,7 +43,7 @@ def test_json_comes_back(value: Any, ascii_only: bool) -> None:
         ("-" + "9" * 5000, "thousands of digits"),
         ('["\\ud83d"]', "half of a surrogate pair"),
         ('{"\\uDC00": 1}', "half of a surrogate pair"),
-        ("[" + "[]," * 2_000_000 + "[]]", "brackets and commas"),
+        ("[" + "[]," * 2_000_000 + "[]]", "most of it is brackets and commas"),
         ("", "Expecting value at character 1"),
         ('{"a": 1} x', "Extra data"),
     ],

@@ -3,7 +3,7 @@
 Every limit is a constant of the module that reads (`docs/trust.md` lists them). What Python's `json` lets pass in
 silence is an error here: a key that stands twice (the first value would be lost), NaN and Infinity, nesting that
 exhausts the stack, numbers with thousands of digits, half of a surrogate pair. And since a bracket or a comma of
-JSON may cost sixty bytes of memory, a large text that is a fourth or more of those is refused before it is parsed.
+JSON may cost sixty bytes of memory, a large text that is a fourth of those or more is refused before it is parsed.
 """
 
 from __future__ import annotations
@@ -62,10 +62,14 @@ def read_bounded(path: Path, expected: str, most: int = LARGEST_JSON) -> bytes:
     return raw
 
 
-def parse_json(text: str, *, constants: bool = False) -> Any:
-    """The value of a JSON text. Raises `BadJson`; `constants` lets NaN and Infinity pass (metrics hold them)."""
-    if len(text) > _DENSE and 4 * sum(map(text.count, ",[{")) > len(text):
-        raise BadJson("a fourth of it or more is brackets and commas, no text")
+def parse_json(text: str, *, constants: bool = False, halves: bool = False, density: float = 0.25) -> Any:
+    """The value of a JSON text. Raises `BadJson`.
+
+    `constants` lets NaN and Infinity pass (metrics hold them), `halves` half surrogate pairs (for who cleans them
+    away); `density` is the share of brackets and commas that a large text may have.
+    """
+    if len(text) > _DENSE and sum(map(text.count, ",[{")) > density * len(text):
+        raise BadJson("most of it is brackets and commas")
     try:
         value = json.loads(
             text,
@@ -73,12 +77,12 @@ def parse_json(text: str, *, constants: bool = False) -> Any:
             parse_constant=None if constants else _no_constant,
             parse_int=_whole,
         )
-        if "\\ud" in text.lower():  # only such an escape can leave half of a character
+        if not halves and "\\ud" in text.lower():  # only such an escape can leave half of a character
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise BadJson(f"{error.msg} at character {error.colno}", error.lineno) from None
     except RecursionError:
-        raise BadJson("JSON nested too deep") from None
+        raise BadJson("nested too deep") from None
     except UnicodeEncodeError:
         raise BadJson('half of a surrogate pair, such as "\\ud83d" alone') from None
     return value

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unmask.bounded import load_json
 from unmask.errors import UnmaskError
 
 
@@ -42,11 +42,9 @@ class Like:
     def _about(self) -> dict[str, Any]:
         path = self.folder / "run.json"
         try:
-            about = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UnmaskError(
-                f"--like {self.folder}: {path} cannot be read ({error}) — a run folder was expected — check the path"
-            ) from error
+            about = load_json(path, "the run.json of a run folder", "check the path")
+        except UnmaskError as error:
+            raise UnmaskError(f"--like {self.folder}: {error}") from None
         if not isinstance(about, dict) or not isinstance(about.get("settings"), dict):
             raise UnmaskError(f"--like {self.folder}: {path} holds no settings — it is not a run of unmask")
         return about

@@ -24,6 +24,7 @@ from rich.table import Column
 from unmask.errors import UnmaskError
 from unmask.settings import show_count, show_seconds
 
+LONGEST = 1024 * 1024  # bytes of a line of standard input
 EVERY = 10.0  # seconds between two plain lines
 # What a label or a file name could do to a terminal: control characters (its own commands among them) and marks that
 # turn the direction of what is written.
@@ -50,7 +51,11 @@ def lines(what: str) -> Iterator[str]:
     """
     ask(what)
     empty = True
-    for number, raw in enumerate(sys.stdin.buffer, 1):
+    for number, raw in enumerate(iter(lambda: sys.stdin.buffer.readline(LONGEST + 1), b""), 1):
+        if len(raw) > LONGEST:
+            raise UnmaskError(
+                f"standard input, line {number} has more than {LONGEST:,} bytes — {what} was expected — divide it"
+            )
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:

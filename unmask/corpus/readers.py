@@ -194,7 +194,7 @@ def _jsonl(source: str, column: str) -> Iterator[Document | Dropped]:
             continue
         where = f"{source}, line {number}"
         try:
-            row = parse_json(line, constants=True)
+            row = parse_json(line, constants=True, halves=True)
         except BadJson as error:
             raise UnmaskError(f"{where} is not JSON ({error}) — expected an object a line") from None
         if not isinstance(row, dict):

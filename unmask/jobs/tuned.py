@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from unmask.bounded import load_json
 from unmask.errors import UnmaskError
 from unmask.models import Shape
 from unmask.settings import from_json, to_json
@@ -15,6 +16,8 @@ from unmask.tasks import TASKS, Labels, Task
 
 NOTE = "task.json"
 MOST = 65_536  # rows of an update
+LONGEST_ROW = 2**18  # tokens
+MOST_LABELS = 100_000
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,18 @@ def load_task(folder: Path) -> Note:
             f"{folder} has no {NOTE} — expected a model made by `unmask finetune` — fine-tune one first"
         )
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        data: dict[str, Any] = load_json(
+            path, "the note of a fine-tuning", "restore it from the run that wrote it"
+        )
         task = from_json(TASKS[data["task"]], data["settings"], str(path))
-        return Note(task, from_json(Labels, data["labels"], str(path)), data["length"], data["overlap"])
+        labels = from_json(Labels, data["labels"], str(path))
+        length, overlap = (from_json(int, data[name], f"{path}: {name}") for name in ("length", "overlap"))
+        if (
+            not 16 <= length <= LONGEST_ROW
+            or not 0 <= overlap < length - 4
+            or len(labels.names) > MOST_LABELS
+        ):
+            raise ValueError(f"rows of {length} tokens that overlap by {overlap}, {len(labels.names)} labels")
+        return Note(task, labels, length, overlap)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnmaskError(f"{path} is damaged ({error!r}) — restore it from the run that wrote it") from None

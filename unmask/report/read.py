@@ -5,16 +5,18 @@ whatever is missing stays empty, and whatever had to be left out is said in `Run
 `text.clean` on its way in. A quickstart folder expands to its parts: the body, the tasks, the corpus.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from unmask.bounded import check_regular, parse_json, read_bounded
 from unmask.errors import UnmaskError
 from unmask.report.text import clean
 
 Json = dict[str, Any]
+LARGEST = 64 * 1024 * 1024  # bytes of a file of a run; of longer metrics the rest is left out, and said so
+LONGEST_LINE = 64 * 1024  # bytes of a line of metrics.jsonl
 VERBS = ("pretrain", "finetune", "quickstart")
 
 
@@ -136,7 +138,8 @@ def _json(path: Path) -> Any:
     if not path.is_file():
         return None
     try:
-        return clean(json.loads(path.read_text(encoding="utf-8")))
+        text = read_bounded(path, "a file of a run", LARGEST).decode("utf-8")
+        return clean(parse_json(text, constants=True))
     except (ValueError, RecursionError) as error:
         raise UnmaskError(
             f"{path} is no JSON ({error}) — expected the file a run wrote — restore or remove it"
@@ -153,19 +156,22 @@ def _metrics(path: Path, verb: str) -> tuple[list[Json], list[Json], list[str]]:
     train: dict[tuple[int, int], Json] = {}
     heldout: dict[tuple[int, int], Json] = {}
     broken = strange = 0
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for text in lines:
+    check_regular(path, "the lines of a run")
+    with path.open("rb") as file:
+        for raw in iter(lambda: file.readline(LONGEST_LINE), b""):
+            if file.tell() > LARGEST:
+                broken += 1
+                break
+            text = raw.decode("utf-8", "replace")
             try:
-                line = json.loads(text) if text.strip() else None
+                line = clean(parse_json(text, constants=True)) if text.strip() else None
             except (ValueError, RecursionError):
                 broken += 1
                 continue
             if not isinstance(line, dict) or not isinstance(line.get("step"), int):
                 broken += line is not None
                 continue
-            loss = line.get("loss")
-            strange += isinstance(loss, float) and loss != loss
-            line = clean(line)
+            strange += "loss" in line and line["loss"] is None
             measured = line.get("heldout") if verb == "pretrain" else line.get("dev")
             seed = line["seed"] if isinstance(line.get("seed"), int) else 0
             if isinstance(measured, dict):

@@ -9,6 +9,8 @@ import math
 import unicodedata
 from typing import Any
 
+from unmask.bounded import LARGEST_NUMBER
+
 # Joiners that Persian, Indic scripts and emoji need, and format characters that have a shape of their own.
 _HARMLESS = frozenset("\n\t\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2")
 _HIDDEN = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp"])
@@ -22,9 +24,11 @@ def visible(text: str) -> str:
 
 
 def clean(value: Any) -> Any:
-    """JSON data with every string made visible and every number that is not finite turned into None."""
+    """JSON data with every string made visible, and None for every number that is not finite or beyond all counts."""
     if isinstance(value, str):
         return visible(value)
+    if isinstance(value, int) and not -LARGEST_NUMBER < value < LARGEST_NUMBER:
+        return None
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):

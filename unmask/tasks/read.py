@@ -3,29 +3,33 @@
 Tables: CSV (quoted as RFC 4180 says), TSV (no quoting at all: GLUE's files hold unbalanced quotes) and JSON
 lines, with named columns. Sentences with tags: two or more columns divided by spaces or tabs, the last one the
 tag (CoNLL-2003), and CoNLL-U (UPOS; ranges ``n-m`` and empty nodes ``n.1`` are not words). Questions: SQuAD's
-JSON, versions 1.1 and 2.0, and files of its shape (CMRC 2018, DRCD). Every one may end in ``.gz`` or ``.xz``.
+JSON, versions 1.1 and 2.0, and files of its shape (CMRC 2018, DRCD). Every one may end in
+``.gz``, ``.xz`` or ``.zst``.
 
-A labelled file fits into memory; it is read whole, strictly as UTF-8, and nothing in it is passed over in
-silence: what cannot be understood is an `UnmaskError` with its line.
+A labelled file fits into memory; it is read whole (up to `LARGEST_FILE` bytes, unpacked), strictly as UTF-8, and
+nothing in it is passed over in silence: what cannot be understood is an `UnmaskError` with its line.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
-import lzma
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from unmask.bounded import BadJson, parse_json
+from unmask.corpus.streams import Bomb, Damaged, bomb, open_bytes
 from unmask.errors import UnmaskError, nearest
 
 _COMMENT = re.compile(r"#\s*(newdoc|newpar|\S.*=)")  # "#" alone is a word of CoNLL-2003
-PACKED = {".gz": gzip.decompress, ".xz": lzma.decompress}
+PACKED = (".gz", ".xz", ".zst")
+LARGEST_FILE = 256 * 1024 * 1024  # bytes; its rows take up to twenty times as much memory
+LONGEST_CELL = 16 * 1024 * 1024  # characters
+MOST_COLUMNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -63,18 +67,29 @@ def read_text(path: Path) -> str:
     """The whole file as text: UTF-8, a byte order mark allowed, unpacked if its name ends in .gz or .xz."""
     if path.is_dir():
         raise UnmaskError(f"{path} is a folder — a file of rows was expected — name one in it")
-    if not path.is_file():
+    if not path.exists():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise UnmaskError(
             f"there is no file {path} — expected a file of rows — check the path.{nearest(path.name, beside)}"
         )
-    raw = path.read_bytes()
-    if path.suffix in PACKED:
-        try:
-            raw = PACKED[path.suffix](raw)
-        except (OSError, EOFError, lzma.LZMAError) as error:
-            raise UnmaskError(f"{path} cannot be unpacked ({error}) — fetch or pack it again") from None
-    return decode(raw, str(path))
+    try:
+        with open_bytes(str(path)) as stream:
+            return decode(read_all(stream, str(path)), str(path))
+    except Bomb:
+        raise UnmaskError(bomb(str(path))) from None
+    except Damaged as error:
+        raise UnmaskError(f"{path} cannot be unpacked ({error}) — fetch or pack it again") from None
+
+
+def read_all(stream: IO[bytes], where: str) -> bytes:
+    """All bytes of a stream. Raises `UnmaskError` beyond `LARGEST_FILE`: standard input may have no end."""
+    raw = stream.read(LARGEST_FILE + 1)
+    if len(raw) > LARGEST_FILE:
+        raise UnmaskError(
+            f"{where} has more than {LARGEST_FILE:,} bytes — one that fits into memory was expected — take a part,"
+            " for example with shuf -n 1000000"
+        )
+    return raw
 
 
 def decode(raw: bytes, where: str) -> str:
@@ -97,27 +112,11 @@ def decode(raw: bytes, where: str) -> str:
 def parse(text: str, where: str, line: int = 1) -> Any:
     """JSON that begins on `line` of `where`. Raises UnmaskError for what is no JSON, or no text that can be written."""
     try:
-        value = json.loads(text)
-        if "\\ud" in text.lower():  # only such an escape can leave half of a character
-            json.dumps(value, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
+        return parse_json(text)
+    except BadJson as error:
         raise UnmaskError(
-            f"{where}, line {line + error.lineno - 1}: not JSON ({error.msg} at character {error.colno})"
+            f"{where}, line {line + error.line - 1}: not JSON ({error}) — expected rows, as its standard says — mend it"
         ) from None
-    except RecursionError:
-        raise UnmaskError(
-            f"{where}, line {line}: JSON nested too deep — expected rows — flatten it"
-        ) from None
-    except UnicodeEncodeError:
-        raise UnmaskError(
-            f'{where}, line {line}: half of a surrogate pair, such as "\\ud83d" alone — expected whole characters — '
-            "write the file again as UTF-8"
-        ) from None
-    except ValueError:  # Python refuses whole numbers of more than 4,300 digits
-        raise UnmaskError(
-            f"{where}, line {line}: a number with thousands of digits — a label or a text was expected — quote it"
-        ) from None
-    return value
 
 
 def kind_of(path: Path) -> str:
@@ -162,6 +161,10 @@ def table(text: str, kind: str, columns: Iterable[str], where: str) -> list[Reco
         )
     rows = _csv(text, where) if kind == "csv" else _tsv(text)
     line, header = next(rows, (1, []))
+    if len(header) > MOST_COLUMNS:
+        raise UnmaskError(
+            f"{where}, line {line}: {len(header):,} columns — at most {MOST_COLUMNS:,} are read — is it a table?"
+        )
     header = [name.strip() for name in header]
     _need(wanted, header, f"{where}, line {line}")
     if len(set(header)) < len(header):
@@ -173,7 +176,7 @@ def table(text: str, kind: str, columns: Iterable[str], where: str) -> list[Reco
     for line, cells in rows:
         if len(cells) != len(header):
             raise UnmaskError(
-                f"{where}, line {line}: {len(cells)} columns — the header has {len(header)}: {', '.join(header)}"
+                f"{where}, line {line}: {len(cells)} columns — the header has {len(header)}: {_listed(header)}"
             )
         records.append(Record(line, dict(zip(header, cells, strict=True))))
     if not records:
@@ -186,13 +189,17 @@ def _need(wanted: list[str], there: Iterable[str], where: str) -> None:
     for name in wanted:
         if name not in names:
             raise UnmaskError(
-                f'{where}: there is no column "{name}" — the columns are {", ".join(names) or "none"} — '
+                f'{where}: there is no column "{name}" — the columns are {_listed(names) or "none"} — '
                 f"say which is which with the task's options, such as --text or --label.{nearest(name, names)}"
             )
 
 
+def _listed(names: list[str]) -> str:
+    return ", ".join(name[:60] for name in names[:20]) + (", …" if len(names) > 20 else "")
+
+
 def _csv(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(2**31 - 1)
+    csv.field_size_limit(LONGEST_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     line = 1
     try:

@@ -24,10 +24,12 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
+from unmask.bounded import load_json, read_bounded
 from unmask.corpus.words import ALONE, HAN, UNSPACED, classes, word_starts
 from unmask.errors import UnmaskError
 from unmask.tokens.characters import character_table, encode_characters
 from unmask.tokens.known import LEAST, Known, known_cuts
+from unmask.tokens.vet import LARGEST_TOKENIZER, no_panic, probe, vet
 
 ROLES = ("pad", "unk", "cls", "sep", "mask")
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # of the tokenizers trained here: ids 0 to 4
@@ -114,6 +116,10 @@ class Tokenizer:
         ids = {role: pieces[name] for role, name in self.roles.items()}
         return Vocab(size=size, kind=kind, **ids, special=special, opens=opens)
 
+    def probe(self) -> None:
+        """Raises `UnmaskError` if a short text takes it long: it may be of strangers."""
+        probe(self._inner)
+
     @cached_property
     def keeps_newlines(self) -> bool:
         """Whether a newline becomes a token (byte-level vocabularies) or is dropped as white space."""
@@ -159,6 +165,7 @@ class Tokenizer:
             found.append(Encoded(ids[begin:end], spans, starts))
         return found
 
+    @no_panic()
     def encode_flat(
         self, texts: Sequence[str], *, specials: bool = False
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
@@ -181,6 +188,7 @@ class Tokenizer:
         offsets = np.fromiter(flat, np.int32, 2 * len(ids)).reshape(-1, 2)
         return ids, offsets, np.fromiter((len(e) for e in encodings), np.int64, len(encodings))
 
+    @no_panic()
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some tokens; special tokens are left out."""
         return str(self._inner.decode([int(i) for i in ids], skip_special_tokens=True))
@@ -247,8 +255,11 @@ def load_tokenizer(path: Path, language: str = "auto") -> Tokenizer:
     if not file.is_file():
         raise UnmaskError(f"{path} has no tokenizer — expected a tokenizer.json or the folder that holds one")
     try:
-        content = file.read_text(encoding="utf-8")
-        return Tokenizer(content, _named_roles(file.parent), language)
+        content = read_bounded(file, "a tokenizer.json", LARGEST_TOKENIZER).decode("utf-8")
+        vet(content)
+        tokenizer = Tokenizer(content, _named_roles(file.parent), language)
+        tokenizer.probe()
+        return tokenizer
     except UnmaskError as error:
         raise UnmaskError(f"{file}: {error}") from None
     except Exception as error:  # the library raises bare Exception for whatever it cannot read
@@ -260,10 +271,7 @@ def _named_roles(folder: Path) -> dict[str, str]:
     for file in (folder / "special_tokens_map.json", folder / "tokenizer_config.json"):
         if not file.is_file():
             continue
-        try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, UnicodeDecodeError) as error:
-            raise UnmaskError(f"{file.name} is not JSON: {error}") from None
+        data = load_json(file, "names of special tokens", "fetch it again")
         for role in ROLES:
             value = data.get(f"{role}_token") if isinstance(data, dict) else None
             value = value.get("content") if isinstance(value, dict) else value
