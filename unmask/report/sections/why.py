@@ -1,8 +1,8 @@
 """`evaluation/why.NAME.json` on the page: scores of four starts, curves, labels saved, the way through the weights.
 
-The figures are those of Hao et al. 2019 (curves of training and dev together; the loss on the straight way from start
-to solution; the loss over a plane with the trajectory on it) and the score against the number of labelled rows. All starts
-share scales; the surface's is logarithmic, as darkness, so that it reads in light and dark.
+The figures are those of Hao et al. 2019 (curves of training and dev together; the loss on the straight way from
+start to solution; the loss over a plane with the trajectory on it) and the score against the number of labelled
+rows. All starts share scales; the surface's is logarithmic, as darkness, so that it reads in light and dark.
 """
 
 from __future__ import annotations
@@ -253,8 +253,8 @@ def _told(s: Json, way: Json, low: float, high: float) -> str:
         else ""
     )
     return (
-        f"{WORDS.get(str(way.get('start')))}: training loss on {way.get('rows')} rows, from {math.exp(low):.3g} (light) "
-        f"to {math.exp(high):.3g} (dark), logarithmic, the same for all starts. Across: the way (0 start, 1 end); up: "
+        f"{WORDS.get(str(way.get('start')))}: training loss on {way.get('rows')} rows, from {math.exp(low):.3g} "
+        f"(light) to {math.exp(high):.3g} (dark), logarithmic, the same for all starts. Across: the way (0 to 1); up: "
         f"{second}{share}. The line is the trajectory"
     )
 
