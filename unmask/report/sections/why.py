@@ -17,6 +17,7 @@ import altair as alt
 from unmask.report.figures import Spec, data_of, finish, hover
 from unmask.report.read import Json, Run
 from unmask.report.sections.form import Cell, Figure, Section, Table
+from unmask.report.text import number
 
 STARTS = ("pretrained", "scratch", "frozen", "embeddings")
 WORDS = {
@@ -64,8 +65,8 @@ def section(run: Run, r: Json) -> Section | None:
         figures.append(way)
     return Section(
         title=f"Why {r.get('name')}: {run.name}",
-        lead=f"{r.get('metric')} on {r.get('reported')} after {r.get('steps'):,} updates of {r.get('batch')} rows, "
-        f"{seeds} seed{'s' * (seeds != 1)}; the most frequent answer scores {_points(r.get('majority'))}",
+        lead=f"{r.get('metric')} on {r.get('reported')} after {number(r.get('steps'))} updates of {r.get('batch')} "
+        f"rows, {seeds} seed{'s' * (seeds != 1)}; the most frequent answer scores {_points(r.get('majority'))}",
         figures=figures,
         tables=[_scores(starts, r), *_grids(r)],
         notes=[str(text) for text in r.get("readings") or []],
