@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from cyclopts import CycloptsError
 
 from unmask.errors import UnmaskError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ONWARD = "stopped; the same command again goes on from the last checkpoint, or anew where there is none"
 
 
@@ -43,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug or error.strerror is None:
             raise
         place = f"{error.filename}: " if error.filename else ""
+        if error.errno in FULL:
+            return _complain(
+                f"{place}{error.strerror} — the disk is full — make room and run the same command again; what was "
+                "whole before is whole still"
+            )
         return _complain(
             f"{place}{error.strerror} — a file that can be read or written was expected — check the path"
         )

@@ -332,13 +332,16 @@ class Run:
                     if _digest(folder / name) != digest:
                         raise UnmaskError(f"{name} is not what was written")
                 state = read_json(folder / "state.json")
+                if not manifest["step"] == state["step"] or folder.name != _name(state["step"]):
+                    raise UnmaskError("its files are of different steps")
                 if not stands(state):
                     continue
-                tensors = {p.stem: load_file(p) for p in sorted(folder.glob("*.safetensors"))}
-            except (UnmaskError, OSError, SafetensorError, KeyError, TypeError) as error:
+                names = sorted(name for name in manifest["files"] if name.endswith(".safetensors"))
+                tensors = {Path(name).stem: load_file(folder / name) for name in names}
+            except (UnmaskError, OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
                 say(f"the checkpoint {folder.name} is damaged ({error}); taking the one before it")
                 continue
-            return Checkpoint(int(manifest["step"]), tensors, state)
+            return Checkpoint(int(state["step"]), tensors, state)
         return None
 
 

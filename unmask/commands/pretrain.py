@@ -7,7 +7,7 @@ options of all. The Python API is ``unmask.pretrain(recipe, corpus, out=..., tra
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,14 +21,31 @@ from unmask.settings import to_json
 HELP = "Pre-train a model on a corpus folder."
 SIZE = "mini"
 
+Changed = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--allow-changed",
+        help="a setting that may be another than when the run was stopped (repeatable)",
+        negative="",
+        show_default=False,
+    ),
+]
+
 
 def make(words: Sequence[str]) -> App:
     """The verb with a sub-command a recipe; with ``--like``, another run's settings are the defaults."""
+    return per_recipe(words, "pretrain", HELP, _verb, "--out runs/{} --size mini --budget 30m")
+
+
+def per_recipe(
+    words: Sequence[str], verb: str, text: str, command: Callable[[str], Any], example: str
+) -> App:
+    """A verb with a sub-command a recipe that takes all settings of a pre-training, as ``recipe`` and ``training``."""
     # Imported when this verb is meant, so that other help is quick.
     from unmask.recipes import RECIPES
     from unmask.training import Training, resolved
 
-    app = App(name="pretrain", help=HELP)
+    app = App(name=verb, help=text)
     for name, recipe in RECIPES.items():
         past = past_settings(words, "pretrain", name)
         size = find(words, "--size") or past.get("size", SIZE)
@@ -38,11 +55,9 @@ def make(words: Sequence[str]) -> App:
                 Training, "Training", past, to_json(resolved(recipe(), size, Training())), order=3
             ),
         }
-        lines = [*(recipe.__doc__ or name).strip().splitlines(), ""]
-        text = (
-            f"{lines[0]}\n\nExample: unmask pretrain {name} corpus --out runs/{name} --size mini --budget 30m"
-        )
-        app.command(expand(_verb(name), given, past), name=name, help=text)
+        first = text if verb != "pretrain" else (recipe.__doc__ or name).strip().splitlines()[0]
+        shown = f"{first}\n\nExample: unmask {verb} {name} corpus {example.format(name)}"
+        app.command(expand(command(name), given, past), name=name, help=shown)
     return app
 
 
@@ -63,6 +78,7 @@ def _verb(name: str) -> Any:
             Path | None,
             Parameter(help="a run whose recorded places in the schedule are followed: same bytes"),
         ] = None,
+        allow_changed: Changed = (),
         like: Annotated[Path | None, Parameter(help="a run whose settings are the defaults here")] = None,
         recipe: Any,
         training: Any,
@@ -78,6 +94,7 @@ def _verb(name: str) -> Any:
                 training=training,
                 source=source,
                 replay=replay,
+                allow_changed=allow_changed,
                 watch=watch,
             )
             if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes speaks for all

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from unmask.errors import UnmaskError
@@ -136,7 +137,13 @@ def pretrain(
             raise
         weights = optimizer.weights()
         if run is not None:
-            _close(run, recipe, store, shape, weights, blanks)
+            try:
+                _close(run, recipe, store, shape, weights, blanks)
+            except (OSError, SafetensorError) as error:
+                raise UnmaskError(
+                    f"the model could not be written ({error}) — {run.folder / 'model'} needs room — make room and run "
+                    "the same command again; the last checkpoint is whole"
+                ) from error
     return Run.open(out)
 
 
