@@ -79,7 +79,7 @@ def test_nothing_up_to_noise_imports_torch() -> None:
 @pytest.mark.parametrize(
     "verb",
     ["", "quickstart", "plan", "corpus", "pretrain bert", "fill", "evaluate", "predict", "report", "import"]
-    + ["glue", "superglue", "suite", "minimal-pairs", "why", "why classify"],
+    + ["glue", "superglue", "suite", "minimal-pairs", "embryo", "why", "why classify"],
 )
 def test_help_imports_no_torch(verb: str) -> None:
     words = [*verb.split(), "--help"]

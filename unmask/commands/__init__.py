@@ -14,6 +14,7 @@ from cyclopts import App
 import unmask
 from unmask.commands import (
     corpus,
+    embryo,
     evaluate,
     fill,
     finetune,
@@ -41,6 +42,7 @@ VERBS = (
     "superglue",
     "suite",
     "minimal-pairs",
+    "embryo",
     "why",
     "report",
     "import",
@@ -67,6 +69,7 @@ def app(words: Sequence[str]) -> App:
         "report": report.report,
         "import": imports.imports,
         "minimal-pairs": minimal_pairs.minimal_pairs,
+        "embryo": embryo.embryo,
         **yardstick.verbs(),
     }
     parts: dict[str, Any] = {"pretrain": pretrain, "finetune": finetune, "why": why}

@@ -9,6 +9,25 @@
   tip.hidden = true;
   document.body.append(tip);
 
+  // The moments of watched sentences: one slider shows one row of every table; without scripts all rows stand.
+  for (const viewer of document.querySelectorAll(".viewer")) {
+    const tables = [...viewer.querySelectorAll("tbody")];
+    if (!tables.length) continue;
+    const slider = document.createElement("input");
+    const moment = document.createElement("output");
+    slider.type = "range";
+    slider.max = String(tables[0].rows.length - 1);
+    slider.value = slider.max;
+    slider.setAttribute("aria-label", "moment of the training");
+    const show = () => {
+      for (const table of tables) [...table.rows].forEach((row, n) => (row.hidden = n !== Number(slider.value)));
+      moment.textContent = tables[0].rows[Number(slider.value)].cells[0].textContent;
+    };
+    slider.addEventListener("input", show);
+    viewer.prepend(slider, moment);
+    show();
+  }
+
   // Vega's own tooltip writes markup and style attributes; this one writes text.
   const tooltip = (handler, event, item, value) => {
     tip.replaceChildren();

@@ -11,10 +11,10 @@ log-softmax in bf16 make many).
 from __future__ import annotations
 
 import copy
-import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from unmask.models.heads import TokensHead
 from unmask.processes import device
 from unmask.tasks import Frame
 from unmask.tokens import Tokenizer
+from unmask.yardstick.cores import over_cores
 from unmask.yardstick.masked import Inputs, Scoring, Sentence, inputs
 
 TOKENS = 4096  # of a batch on a processor: its activations stay in the cache
@@ -143,31 +144,24 @@ def _batches(found: Inputs, tokens: int) -> Iterator[_Batch]:
 
 
 def _answered(reader: Reader, work: Iterable[Inputs]) -> Iterator[tuple[Inputs, np.ndarray]]:
-    """Each group with the log-probability of every question [Q], float64; on a processor a batch a core at once."""
-    large = reader.device.type != "cpu"
-    cores, before = 1 if large else _cores(), torch.get_num_threads()
-    waiting: list[tuple[Inputs, list[tuple[np.ndarray, Future[np.ndarray]]]]] = []
-    with ThreadPoolExecutor(
-        cores, initializer=torch.set_num_threads, initargs=(before // cores or 1,)
-    ) as pool:
-        try:
-            for found in work:
-                batches = _batches(found, LARGE if large else TOKENS)
-                waiting.append((found, [(b.questions, pool.submit(_ask, reader, b)) for b in batches]))
-                if len(waiting) > 2:
-                    yield _gathered(*waiting.pop(0))
-            while waiting:
-                yield _gathered(*waiting.pop(0))
-        finally:
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(before)
+    """Each group with the log-probability of every question [Q], float64, in order."""
+    given: deque[tuple[Inputs, np.ndarray, bool]] = deque()
 
+    def tasks() -> Iterator[Callable[[], np.ndarray]]:
+        for found in work:
+            batches = list(_batches(found, TOKENS if reader.device.type == "cpu" else LARGE))
+            for n, batch in enumerate(batches):
+                given.append((found, batch.questions, n == len(batches) - 1))
+                yield partial(_ask, reader, batch)
 
-def _gathered(found: Inputs, tasks: list[tuple[np.ndarray, Future[np.ndarray]]]) -> tuple[Inputs, np.ndarray]:
-    answers = np.empty(len(found.of))
-    for questions, task in tasks:
-        answers[questions] = task.result()
-    return found, answers
+    answers: np.ndarray | None = None
+    for result in over_cores(tasks(), reader.device):
+        found, questions, last = given.popleft()
+        answers = np.empty(len(found.of)) if answers is None else answers
+        answers[questions] = result
+        if last:
+            yield found, answers
+            answers = None
 
 
 def _ask(reader: Reader, batch: _Batch) -> np.ndarray:
@@ -203,7 +197,3 @@ def _log_shares(x: Tensor, matrix: Tensor, bias: Tensor, of: Tensor, target: Ten
 def _exact(x: Tensor, matrix: Tensor, bias: Tensor, target: Tensor) -> Tensor:
     """The logits of one target a row, in fp32: [q, E], [q] -> [q]."""
     return (x.float() * matrix[target].float()).sum(-1) + bias[target].float()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

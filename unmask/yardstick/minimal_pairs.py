@@ -54,10 +54,10 @@ def minimal_pairs(
             f'precision "{precision}" — expected auto, bf16 or fp32 — choose one.'
             + nearest(precision, get_args(Precision))
         )
-    for name in scoring:
-        if name not in SCORINGS:
+    for given in scoring:
+        if given not in SCORINGS:
             raise UnmaskError(
-                f'scoring "{name}" — expected some of {", ".join(SCORINGS)} — choose one.{nearest(name, SCORINGS)}'
+                f'scoring "{given}" — expected some of {", ".join(SCORINGS)} — choose one.{nearest(given, SCORINGS)}'
             )
     forms = [name for name in SCORINGS if name in scoring]
     if not forms:
@@ -106,8 +106,8 @@ def minimal_pairs(
         "seen": seen(Path(run)),
     }
     if (Path(run) / "run.json").is_file():
-        name = "minimal-pairs" if data is None else f"minimal-pairs.{Path(data).name.partition('.')[0]}"
-        Run.open(run).save_evaluation(name, result)
+        kept = "minimal-pairs" if data is None else f"minimal-pairs.{Path(data).name.partition('.')[0]}"
+        Run.open(run).save_evaluation(kept, result)
     return result
 
 

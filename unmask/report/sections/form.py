@@ -27,11 +27,29 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Watched:
+    """A sentence with a blank, and its guesses (piece, probability) at each moment."""
+
+    text: str
+    guesses: list[list[tuple[str, float]]]
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Sentences over the same moments: a table each, and one slider for all of them where scripts run."""
+
+    moments: list[str]
+    sentences: list[Watched]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
-    """A heading, what the reader should know first, then figures, tables and remarks."""
+    """A heading, what the reader should know first, then figures, tables, viewers and remarks."""
 
     title: str
     lead: str
     figures: list[Figure] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    viewers: list[Viewer] = field(default_factory=list)
