@@ -60,14 +60,15 @@ def run_suite(
     """Fine-tune a body on the tasks of a suite and write NAME.json: values × 100, intervals, verdicts.
 
     suite: one that ships ("glue", "superglue", "chinese", …) or a TOML file. out: RUN/yardstick/NAME by default.
+    name: of the JSON; "glue" and "superglue" for these two, suite.… by default.
     submission: a folder for the files of the benchmark's server. Raises `UnmaskError`, before any training, for
     whatever is wrong with files, labels, model or settings.
     """
     suite = suite if isinstance(suite, Suite) else load_suite(suite)
     setting, say = setting or Setting(), watch or (lambda event: None)
     run, data = Path(run), Path(data)
-    name = name or slug(suite.name)
-    out = Path(out) if out is not None else run / "yardstick" / name
+    name = name or f"suite.{slug(suite.name)}"
+    out = Path(out) if out is not None else run / "yardstick" / name.removeprefix("suite.")
     tasks, missing = present(suite, setting, data)
     from unmask.jobs.source import open_source
 

@@ -11,14 +11,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from unmask.report.read import Run
-from unmask.report.sections import embryo, minimal_pairs, why
+from unmask.report.sections import embryo, glue, leaks, minimal_pairs, why
 from unmask.report.sections.form import Section, Table
 
 #: kind of evaluation → maker of its section from the run and the JSON; None: nothing worth showing
 MAKERS: dict[str, Callable[[Run, dict[str, Any]], Section | None]] = {
+    "glue": glue.section,
+    "superglue": glue.section,
+    "suite": glue.section,
     "minimal-pairs": minimal_pairs.section,
-    "embryo": embryo.section,
+    "leaks": leaks.section,
     "why": why.section,
+    "embryo": embryo.section,
 }
 
 
