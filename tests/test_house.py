@@ -78,8 +78,8 @@ def test_nothing_up_to_noise_imports_torch() -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    ["", "quickstart", "plan", "corpus", "pretrain bert", "fill", "evaluate", "predict", "report", "import"]
-    + ["glue", "superglue", "suite", "minimal-pairs", "embryo", "why", "why classify"],
+    ["", "quickstart", "bench", "plan", "corpus", "pretrain bert", "fill", "evaluate", "predict", "report", "import", "export"]
+    + ["glue", "superglue", "suite", "minimal-pairs", "embryo", "why", "why classify", "verify-resume modern"],
 )
 def test_help_imports_no_torch(verb: str) -> None:
     words = [*verb.split(), "--help"]

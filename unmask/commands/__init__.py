@@ -13,9 +13,11 @@ from cyclopts import App
 
 import unmask
 from unmask.commands import (
+    bench,
     corpus,
     embryo,
     evaluate,
+    export,
     fill,
     finetune,
     imports,
@@ -24,6 +26,7 @@ from unmask.commands import (
     pretrain,
     quickstart,
     report,
+    verify_resume,
     why,
     yardstick,
 )
@@ -31,9 +34,11 @@ from unmask.commands import (
 HELP = "Pre-train a language model of the BERT family on your own text, and see what that was worth."
 VERBS = (
     "quickstart",
+    "bench",
     "plan",
     "corpus",
     "pretrain",
+    "verify-resume",
     "fill",
     "finetune",
     "evaluate",
@@ -46,6 +51,7 @@ VERBS = (
     "why",
     "report",
     "import",
+    "export",
 )
 
 
@@ -61,6 +67,7 @@ def app(words: Sequence[str]) -> App:
     )
     made: dict[str, Callable[..., Any]] = {
         "quickstart": quickstart.quickstart,
+        "bench": bench.bench,
         "plan": plan.plan,
         "corpus": corpus.corpus,
         "fill": fill.fill,
@@ -68,11 +75,12 @@ def app(words: Sequence[str]) -> App:
         "predict": evaluate.predict,
         "report": report.report,
         "import": imports.imports,
+        "export": export.export,
         "minimal-pairs": minimal_pairs.minimal_pairs,
         "embryo": embryo.embryo,
         **yardstick.verbs(),
     }
-    parts: dict[str, Any] = {"pretrain": pretrain, "finetune": finetune, "why": why}
+    parts: dict[str, Any] = {"pretrain": pretrain, "finetune": finetune, "why": why, "verify-resume": verify_resume}
     for order, verb in enumerate(VERBS):
         if verb in made:
             root.command(made[verb], name=verb, sort_key=order)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from unmask.report.read import Run
-from unmask.report.sections import embryo, glue, leaks, minimal_pairs, why
+from unmask.report.sections import embryo, glue, leaks, minimal_pairs, resume, why
 from unmask.report.sections.form import Section, Table
 
 #: kind of evaluation → maker of its section from the run and the JSON; None: nothing worth showing
@@ -23,6 +23,7 @@ MAKERS: dict[str, Callable[[Run, dict[str, Any]], Section | None]] = {
     "leaks": leaks.section,
     "why": why.section,
     "embryo": embryo.section,
+    "resume": resume.section,
 }
 
 
