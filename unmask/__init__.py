@@ -32,6 +32,7 @@ _HOME = {
     "Tokenizer": "unmask.tokens",
     "Training": "unmask.train",
     "UnmaskError": "unmask.errors",
+    "bench": "unmask.machine.bench",
     "build": "unmask.store.build",
     "convert": "unmask.jobs.convert",
     "evaluate": "unmask.jobs.predict",

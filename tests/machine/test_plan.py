@@ -15,7 +15,7 @@ from unmask.machine.timing import Timing
 from unmask.machine.words import words
 
 TEXT = Text(tokens=1e6, disk=2e6, exact=False, sampled=1000, read=1.0)
-TIMING = Timing("mini", 5_000_000, 1_000_000, 64, 16, 128, (0.1,) * 10, 2000.0, 10**9)
+TIMING = Timing("mini", 5_000_000, 1_000_000, 64, 16, 128, (0.1,) * 10, 2000.0, 10**9, 5e10)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ such size is advised. Sizes are timed from the smallest up and no further than t
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.errors import UnmaskError, nearest
+from unmask.machine.environment import memory
 from unmask.machine.sample import Text, look
 from unmask.machine.timing import Timing, count, time_steps
 from unmask.models import SIZES
@@ -110,9 +110,9 @@ def plan(
         for size in sizes:
             wanted = length or int(chosen.training(size)["length"])
             parameters, _ = count(chosen, store, size, wanted)
-            if found and STATE * parameters > 0.8 * _memory():
+            if found and STATE * parameters > 0.8 * memory():
                 need = show_bytes(STATE * parameters)
-                stopped = f"{size} needs {need} and more, this machine has {show_bytes(_memory())}"
+                stopped = f"{size} needs {need} and more, this machine has {show_bytes(memory())}"
                 break
             say(f"timing {size}")
             timing = time_steps(chosen, store, size, length=length, limit=limit)
@@ -172,8 +172,3 @@ def work_out(timing: Timing, budget: float, text: Text) -> Candidate:
         disk=int(timing.parameters * (4 + KEPT * CHECKPOINT) + text.disk),
         worth=per_parameter >= PER_PARAMETER and updates >= UPDATES,
     )
-
-
-def _memory() -> int:
-    """Bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

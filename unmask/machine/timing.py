@@ -9,17 +9,20 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
 from unmask.jobs.feed import ahead, to, updates
 from unmask.jobs.pretrain import resolved
+from unmask.machine.flops import flops
+from unmask.models import Shape
 from unmask.optim import Optimizer
 from unmask.processes import device
 from unmask.recipes import Recipe
 from unmask.store import Store
-from unmask.train import Training, steps, working_precision
+from unmask.train import Batch, Training, steps, working_precision
 
 STEPS = 20
 WARM = 2  # steps that are not counted
@@ -40,6 +43,7 @@ class Timing:
     seconds: tuple[float, ...]  # of each timed step
     tokens: float  # a timed step, on average
     memory: int  # bytes, the peak of this process (of the GPU if there is one)
+    flops: float  # operations of a timed step, on average (`flops.py`)
 
 
 def count(recipe: Recipe, store: Store, size: str, length: int) -> tuple[int, int]:
@@ -57,8 +61,9 @@ def time_steps(recipe: Recipe, store: Store, size: str, *, length: int | None, l
     assert training.length and training.batch and training.learning_rate is not None
     rows = min(training.batch, ROWS)
     vocab, where = store.tokenizer.vocab, device()
+    shape = recipe.shape(size, vocab, training.length)
     parameters, body = count(recipe, store, size, training.length)
-    model = recipe.network(recipe.shape(size, vocab, training.length), vocab).to(where).eval()
+    model = recipe.network(shape, vocab).to(where).eval()
     optimizer = Optimizer(
         model.named_parameters(),
         kind=training.optimizer or "adamw",
@@ -70,13 +75,19 @@ def time_steps(recipe: Recipe, store: Store, size: str, *, length: int | None, l
     peak = training.learning_rate
     taken: list[float] = []
     tokens: list[int] = []
+    given: list[list[Batch]] = []  # of every step that was begun
+
+    def prepared_batches(source: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
+        for update in source:
+            given.append(update)
+            yield [to(batch, where) for batch in update]
+
     began = time.perf_counter()
     with ahead(source) as prepared:
-        batches = ([to(batch, where) for batch in update] for update in prepared)
         before = began
         for step in steps(
             lambda batch: recipe.loss(model, batch),
-            batches,
+            prepared_batches(prepared),
             terms=recipe.TERMS,
             optimizer=optimizer,
             rate=lambda number: peak * min(1.0, number / STEPS),
@@ -101,7 +112,19 @@ def time_steps(recipe: Recipe, store: Store, size: str, *, length: int | None, l
         seconds=tuple(taken),
         tokens=sum(tokens) / len(tokens),
         memory=_peak(where),
+        flops=sum(work(shape, batch, where) for update in given[WARM:] for batch in update)
+        / len(given[WARM:]),
     )
+
+
+def work(shape: Shape, batch: Batch, where: torch.device) -> float:
+    """Operations of a training step on a batch."""
+    asked = len(batch["positions"])
+    kept = asked + len(batch.get("first_positions", ()))
+    return flops(
+        shape, tokens=len(batch["ids"]), targets=asked, lengths=batch["lengths"], kept=kept,
+        ragged=where.type == "cuda",
+    )  # fmt: skip
 
 
 def _peak(where: torch.device) -> int:
