@@ -2,8 +2,9 @@
 
 Parquet can be made to explode: a page of a few bytes may unpack to two gigabytes, a dictionary's one long text may
 be repeated a million times by a few bytes more, and a billion nulls take none. So page headers are read here before
-the library is asked to unpack anything (they alone say what memory a page takes; the footer may lie), texts of a
-dictionary are taken one at a time, and a file that gives too much text or too many rows for its size is a bomb.
+the library is asked to unpack anything (they alone say what memory a page takes; the footer may lie), so few rows are
+unpacked at once that texts as long as a page fit, and a file that gives too much text or too many rows for its size is
+a bomb.
 
 Format: Apache Parquet, `parquet.thrift`, PageHeader; Thrift's compact protocol.
 """
@@ -53,19 +54,16 @@ def read_rows(source: str, column: str) -> Iterator[tuple[str | None, str | int 
             )
         largest = max((page for name in chosen for page in _pages(source, metadata, name)), default=1)
         rows = max(1, min(_BATCH, BATCH_BYTES // max(1, largest)))
-        texts_of = [name for name in chosen if _is_text(schema.field(name).type)]
-        with pq.ParquetFile(
-            source, metadata=metadata, read_dictionary=texts_of, pre_buffer=False, buffer_size=1 << 20
-        ) as file:
+        with pq.ParquetFile(source, metadata=metadata, pre_buffer=False, buffer_size=1 << 20) as file:
             for batch in file.iter_batches(batch_size=rows, columns=chosen):
                 texts = batch.column(batch.schema.get_field_index(column))
                 ids = batch.column(batch.schema.get_field_index("id")) if named else None
                 for row in range(batch.num_rows):
-                    text = texts[row].as_py()
-                    made += len(text or "")
+                    text, own = texts[row].as_py(), None if ids is None else ids[row].as_py()
+                    made += len(text or "") + (len(own) if isinstance(own, str) else 0)
                     if made > max(streams.BOMB_BYTES, streams.BOMB_RATIO * size):
                         raise UnmaskError(streams.bomb(source))
-                    yield text, None if ids is None else ids[row].as_py()
+                    yield text, own
     except (pa.ArrowException, OSError, MemoryError, OverflowError, UnicodeDecodeError) as error:
         raise UnmaskError(f"{source} cannot be read as Parquet: {str(error)[:300]}") from None
 
