@@ -95,6 +95,6 @@ def _lengths(
 def _seen(rows: np.ndarray, window: int) -> np.ndarray:
     """Pairs of positions that see each other in each row: all, or those with |i - j| <= window / 2.  # [R]"""
     if not window:
-        return np.square(rows)
+        return np.asarray(np.square(rows))
     near = np.minimum(rows - 1, window // 2)  # neighbours to one side at most
     return np.asarray(rows * (2 * near + 1) - near * (near + 1))
