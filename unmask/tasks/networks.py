@@ -41,7 +41,11 @@ class TaskModel(nn.Module):
 
 
 def classifier(shape: Shape, outputs: int, reads: Literal["first", "mean", "asked", "compare"]) -> TaskModel:
-    """One output a row: from its first token as the family does it, its mean, an asked token, or two parts compared."""
+    """One output a row: from its first token as the family does it, its mean, an asked token, or two parts compared.
+
+    Comparing starts at zero with a gain, as `tagger` does: the scale of its four features is the pre-trained body's, and
+    a random layer over them starts far above chance (4 nats) and loses its first steps, some seeds all of them.
+    """
     pre = shape.norm == "pre"
     styles: dict[str, Style] = {
         "first": "normed" if pre else "dense" if shape.segments == 1 else "pooler",
@@ -49,7 +53,11 @@ def classifier(shape: Shape, outputs: int, reads: Literal["first", "mean", "aske
         "asked": "asked",
         "compare": "compare",
     }
-    return TaskModel(Encoder(shape), ClassifyHead(shape, outputs, styles[reads]))
+    head = ClassifyHead(shape, outputs, styles[reads])
+    if reads != "compare":
+        return TaskModel(Encoder(shape), head)
+    nn.init.zeros_(head.out.weight)
+    return TaskModel(Encoder(shape), head, gain=GAIN)
 
 
 def few(shape: Shape) -> bool:
