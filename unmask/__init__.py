@@ -36,6 +36,7 @@ _HOME = {
     "build": "unmask.store.build",
     "convert": "unmask.jobs.convert",
     "evaluate": "unmask.jobs.predict",
+    "export": "unmask.jobs.export",
     "fill": "unmask.jobs.fill",
     "finetune": "unmask.jobs.finetune",
     "load_pretrained": "unmask.models.weights",
