@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from unmask.report import report
+from unmask.report.sections import MAKERS, Section
+from unmask.report.sections.form import Viewer, Watched
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),
@@ -81,3 +83,25 @@ def test_fits_a_phone(folders: Callable[[str], Path], tmp_path: Path) -> None:
     title = re.search(r"<title>(\d+) of (\d+)</title>", done.stdout)
     assert title, done.stdout[-2000:] + done.stderr[-2000:]
     assert title[1] == title[2] == "390"
+
+
+def test_a_slider_shows_one_moment_of_every_sentence(
+    folders: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = ["step 0", "step 1", "step 12"]
+    guesses = [[(f"word{n}", 0.5), ("</script>", 0.0001)] for n in range(3)]
+    viewer = Viewer(moments, [Watched("the [MASK] sleeps", guesses), Watched("a [MASK]", guesses)], "Watched")
+    monkeypatch.setitem(MAKERS, "measured", lambda run, value: Section("Seen", "", viewers=[viewer]))
+    run = tmp_path / "run"
+    shutil.copytree(folders("pretrain"), run)
+    (run / "evaluation" / "measured.json").write_text("{}")
+    page = report([run], tmp_path / "report.html")
+    still = page.read_text(encoding="utf-8")
+    assert all(still.count(f'<tr><th scope="row">{moment}</th>') == 2 for moment in moments)
+    document, console = browse(page, tmp_path / "profile")
+    assert console == []
+    assert re.search(
+        r'<input type="range" max="2" aria-label="moment of the training"><output>step 12</output>', document
+    )
+    shown = re.findall(r"<tr( hidden=\"\")?><th scope=\"row\">(step \d+)</th>", document)
+    assert shown == [(' hidden=""', "step 0"), (' hidden=""', "step 1"), ("", "step 12")] * 2

@@ -173,6 +173,7 @@ def sample(
             rows.append(row)
         counts["longer than the model"] += sum(len(w) > longest for w in words)
     held = {name: own for name, own in found.items() if len(own) >= LEAST}
+    counts[f"of a class with fewer than {LEAST}"] = sum(len(own) for own in found.values() if len(own) < LEAST)
     if not held:
         raise UnmaskError(
             f"no class has {LEAST} words in {len(sentences)} sentences ({counts['with an unknown piece']} words "
@@ -211,6 +212,7 @@ def _drawn(
         if most and len(own) > most:
             chosen = np.sort(generator(seed, "embryo words", k).choice(len(own), most, replace=False))
             own = [own[int(n)] for n in chosen]
+        counts["not drawn"] = counts.get("not drawn", 0) + len(held[name]) - len(own)
         classes[name] = list(range(len(words), len(words) + len(own)))
         words += own
     counts["asked"] = len(words)
