@@ -199,7 +199,8 @@ def test_superglue_rows() -> None:
     })  # fmt: skip
     assert row[1] == ("Ann told # Mary Ann # that * she * left.",) and row[2] == "true"
     (row,), _ = read("copa", {
-        "premise": "I ran.", "choice1": "It rained.", "choice2": "I was late.", "question": "cause", "idx": 1, "label": 1,
+        "premise": "I ran.", "choice1": "It rained.", "choice2": "I was late.", "question": "cause",
+        "idx": 1, "label": 1,
     })  # fmt: skip
     assert row[1] == ("I ran because it rained.", "I ran because I was late.") and row[2] == "1"
     answers = [{"idx": 0, "text": "x", "label": 1}, {"idx": 1, "text": "y", "label": 0}]
