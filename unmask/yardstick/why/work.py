@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import product
 from statistics import median
@@ -60,9 +60,9 @@ class Work:
             Cell(start, chosen[start, rows], rows, seed)
             for seed, rows, start in product(study.seeds_of(), self.sizes, STARTS)
         ]
-        self.forget(c for c in tries if c not in set(taken))
+        self.forget(set(tries) - set(taken))
         self.do("score", [c for c in taken if not self.at(c, SCORE).is_file()], "starts at their rates")
-        walked = [Cell(start, chosen[start, self.most], self.most, study.seed) for start in PATHS]
+        walked = [c for c in taken if self.walked(c)]
         files = [self.bench.out / file_of(self.bench, c) for c in walked]
         self.do("walk", [c for c, file in zip(walked, files, strict=True) if not file.is_file()], "ways")
         self.forget(taken)
@@ -84,7 +84,11 @@ class Work:
     def whole(self, cell: Cell) -> bool:
         return bool(self.at(cell, DONE).is_file())
 
-    def forget(self, cells: Any) -> None:
+    def walked(self, cell: Cell) -> bool:
+        """Whether the way of this cell, at its chosen rate, is drawn."""
+        return cell.start in PATHS and cell.rows == self.most and cell.seed == self.bench.study.seed
+
+    def forget(self, cells: Iterable[Cell]) -> None:
         """Drop weights that nothing will read: they are the bulk of a study, and can be trained again."""
         for cell in cells:
             self.at(cell, WEIGHTS).unlink(missing_ok=True)
@@ -117,12 +121,15 @@ class Work:
                 self.watch(event)
                 return
             done += 1
+            cell = Cell(**event["cell"])
+            if what == "score" and not self.walked(cell):
+                self.forget([cell])
             left = (time.perf_counter() - began) / done * (len(cells) - done)
             rest = f", about {show_seconds(left)} left" if done < len(cells) else ""
             self.watch(
                 {
                     "event": "say",
-                    "text": f"{words}: {done} of {len(cells)} ({Cell(**event['cell']).name}){rest}",
+                    "text": f"{words}: {done} of {len(cells)} ({cell.name}){rest}",
                 }
             )
 
@@ -150,11 +157,9 @@ class Work:
         before = len(tries) + later * len(STARTS) * study.seeds - len(cells)
         if before:
             self.say(f"{before} trainings were finished before")
-        walks = (
-            [s for s in PATHS if not any(bench.out.glob(f"way-{s}-rows{self.most}-*"))]
-            if not study.surface
-            else PATHS
-        )
+        kind = f"-{study.plane}" if study.surface else ""
+        names = {start: f"way-{start}-rows{self.most}-*-seed{study.seed}{kind}.json" for start in PATHS}
+        walks = [start for start, name in names.items() if not any(bench.out.glob(name))]
         if not cells and not walks:
             return
         step, look, loss, score = self.timed()
