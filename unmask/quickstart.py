@@ -43,7 +43,7 @@ PLANS: dict[str, dict[str, Plan]] = {
     "zh": {
         "blank": Plan(150, 1e-3, 1e-3, head="mask"),
         "tag": Plan(120, 4e-3, 2e-3),
-        "pair": Plan(150, 2e-3, 1e-3),
+        "pair": Plan(150, 1e-3, 5e-4),
         "answer": Plan(100, 1e-3, 2e-3),
     },
     "en": {
