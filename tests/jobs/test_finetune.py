@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -329,3 +330,54 @@ def test_the_run_says_how_to_repeat_it(folder: Path, tmp_path: Path) -> None:
         and "unmask.finetune(Classify(" in about["call"]
         and Run.open(run.folder).finished
     )
+
+
+def test_updates_that_are_not_finite_are_left_out_counted_and_then_end_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, calls, bad = Classify.loss, 0, {3, 4, 20}
+
+    def loss(self: Any, model: Any, batch: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        found = plain(self, model, batch)
+        return {k: v + float("nan") for k, v in found.items()} if calls in bad else found
+
+    monkeypatch.setattr(Classify, "loss", loss)
+    given: dict[str, Any] = {
+        "model": folder / "pre",
+        "train": folder / "train.tsv",
+        "training": QUICK,
+        "seeds": 1,
+    }
+    said: list[str] = []
+    run = finetune(Classify(), out=tmp_path / "a", watch=lambda e: said.append(e.get("text", "")), **given)
+    assert run.evaluations()["finetune"]["skipped"] == [3] and any("3 of 30 updates" in text for text in said)
+    assert sum(line.get("skipped", 0) for line in run.metrics()) == 3
+    assert all(line["loss"] == line["loss"] for line in run.metrics() if "loss" in line)
+    bad |= set(range(calls + 6, calls + 99))
+    with pytest.raises(
+        UnmaskError, match=r"in the 10 updates up to step 15 \(lines [0-9, ]+ and .*train.tsv\)"
+    ):
+        finetune(Classify(), out=tmp_path / "b", **given)
+    assert not (tmp_path / "b" / "model").exists()
+
+
+def test_a_setting_that_is_named_may_change(folder: Path, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"model": folder / "pre", "train": folder / "train.tsv", "seeds": 1}
+
+    def stop(event: dict[str, Any]) -> None:
+        if event["event"] == "step":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(Classify(), out=tmp_path / "r", training=QUICK, watch=stop, **given)
+    other = replace(QUICK, steps=8)
+    with pytest.raises(UnmaskError, match="--allow-changed steps"):
+        finetune(Classify(), out=tmp_path / "r", training=other, **given)
+    run = finetune(Classify(), out=tmp_path / "r", training=other, allow_changed=["steps"], **given)
+    assert run.settings["steps"] == 8 and run.about["changed"][0]["settings"]["steps"] == {
+        "there": 30,
+        "now": 8,
+    }
+    assert Run.open(run.folder).finished

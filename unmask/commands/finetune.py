@@ -14,6 +14,7 @@ from cyclopts import App, Parameter
 
 from unmask.commands.flags import Fields, expand
 from unmask.commands.like import past_settings
+from unmask.commands.pretrain import Changed
 from unmask.commands.watch import Watch
 
 HELP = "Adapt a model to a task: classify, tag, pair or answer."
@@ -55,6 +56,7 @@ def _verb(name: str) -> Any:
         from_scratch: Annotated[
             bool, Parameter(help="a fresh body of the same shape instead: the control", negative="")
         ] = False,
+        allow_changed: Changed = (),
         like: Annotated[Path | None, Parameter(help="a run whose settings are the defaults here")] = None,
         task: Any,
         training: Any,
@@ -72,6 +74,7 @@ def _verb(name: str) -> Any:
                 training=training,
                 seeds=seeds,
                 from_scratch=from_scratch,
+                allow_changed=allow_changed,
                 watch=watch,
             )
             asked = test or "FILE"

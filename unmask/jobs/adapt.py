@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from unmask.train import Batch, steps, working_precision
 
 Emit = Callable[[dict[str, Any]], None]
 BODY = ("encoder", "pooler", "tokens")  # parts of a source that a task starts from
+SKIPS = 10  # updates in a row whose loss or gradient may be not finite: they move nothing; then it ends
 TOKENS = 4096  # of a micro-batch: bounds the memory of long rows, and changes nothing else
 
 
@@ -164,18 +166,25 @@ def fresh(p: Prepared, seed: int) -> TaskModel:
     return model
 
 
-def batches(p: Prepared, seed: int, device: torch.device) -> Iterator[list[Batch]]:
-    """The micro-batches of every step: rows in a new order each epoch, the window of visit n drawn by (seed, n)."""
-    rows, size = p.parts["train"].windows.rows, p.training.batch
+def orders(p: Prepared, seed: int) -> Iterator[list[int]]:
+    """The windows of every step: all of them in a new order each epoch."""
+    count, size = len(p.parts["train"].windows.rows), p.training.batch
     order: np.ndarray = np.zeros(0, np.int64)
-    visit = epoch = 0
+    epoch = 0
     while True:
         while len(order) < size:
-            order = np.concatenate([order, generator(seed, "order", epoch).permutation(len(rows))])
+            order = np.concatenate([order, generator(seed, "order", epoch).permutation(count)])
             epoch += 1
-        chosen, order = order[:size], order[size:]
+        yield order[:size].tolist()
+        order = order[size:]
+
+
+def batches(p: Prepared, seed: int, device: torch.device) -> Iterator[list[Batch]]:
+    """The micro-batches of every step: rows by `orders`, the window of visit n drawn by (seed, n)."""
+    rows, visit = p.parts["train"].windows.rows, 0
+    for chosen in orders(p, seed):
         drawn = []
-        for n in chosen.tolist():
+        for n in chosen:
             drawn.append(p.task.example(rows[n], p.tokenizer.vocab, generator(seed, "window", visit)))
             visit += 1
         yield [collated(micro, device) for micro in portions(drawn)]
@@ -224,9 +233,10 @@ def predictions(
 
 
 def finetune_one(p: Prepared, seed: int, folder: Path | None, emit: Emit) -> dict[str, Any]:
-    """Train one seed and return {"seed", "step", "dev", "test", "flat"}; its model goes to `folder` if given.
+    """Train one seed and return {"seed", "step", "dev", "test", "flat", "skipped"}; its model goes to `folder`, if any.
 
-    `flat` says that all test (or dev) predictions are one and the same.
+    `flat` says that all test (or dev) predictions are one and the same, `skipped` counts the updates that were left
+    out because their loss or gradient was not finite. Raises `UnmaskError` after `SKIPS` of them in a row.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     training, leading = p.training, p.task.leading(p.labels)
@@ -246,6 +256,7 @@ def finetune_one(p: Prepared, seed: int, folder: Path | None, emit: Emit) -> dic
     best: dict[str, Tensor] = {}
     result: dict[str, Any] = {"seed": seed, "step": 0, "dev": {}}
     labels, waited, sums, counts = p.labels, 0, 0.0, 0
+    skipped = in_a_row = told = 0
     training_steps = steps(
         lambda batch: p.task.loss(model, batch),
         batches(p, seed, device),
@@ -256,12 +267,19 @@ def finetune_one(p: Prepared, seed: int, folder: Path | None, emit: Emit) -> dic
     )
     for step in training_steps:
         last = step.number >= total
-        sums, counts = sums + step.loss(), counts + 1
+        if step.finite:
+            sums, counts, in_a_row = sums + step.loss(), counts + 1, 0
+        else:
+            skipped, in_a_row = skipped + 1, in_a_row + 1
+        if in_a_row >= min(SKIPS, total):
+            raise gone_wrong(p, seed, step.number, in_a_row)
         if step.number % line_every == 0 or last or step.number == 1:
             seconds = time.perf_counter() - started
-            line = {"seed": seed, "step": step.number, "seconds": seconds, "loss": sums / counts}
+            line = {"seed": seed, "step": step.number, "seconds": seconds}
+            line |= {"loss": sums / counts} if counts else {}
+            line |= {"skipped": skipped - told} if skipped > told else {}
             emit({"event": "step", **line, "steps": total})
-            sums, counts = 0.0, 0
+            sums, counts, told = 0.0, 0, skipped
         if step.number % every == 0 or last:
             said = predictions(p, model, "dev", p.labels, device)
             settled, chosen = p.task.settle(said, p.parts["dev"].examples, p.labels)
@@ -286,7 +304,20 @@ def finetune_one(p: Prepared, seed: int, folder: Path | None, emit: Emit) -> dic
         result |= {"test": p.task.score(said, p.parts["test"].examples, labels), "flat": flat(said)}
     if folder is not None:
         export(p, model, best, labels, folder)
-    return {**result, "seconds": time.perf_counter() - started}
+    return {**result, "skipped": skipped, "seconds": time.perf_counter() - started}
+
+
+def gone_wrong(p: Prepared, seed: int, step: int, count: int) -> UnmaskError:
+    """What to say of `count` updates up to `step` that were not finite, with the lines of the file that they read."""
+    read, rows = p.parts["train"], p.parts["train"].windows.rows
+    windows = [n for chosen in list(islice(orders(p, seed), step))[-count:] for n in chosen]
+    lines = sorted({read.examples.items[rows[n].example].line for n in windows})
+    shown = ", ".join(map(str, lines[:20])) + (f" and {len(lines) - 20} more" if len(lines) > 20 else "")
+    return UnmaskError(
+        f"seed {seed}: the loss or the gradient was not finite in the {count} updates up to step {step} (lines {shown} "
+        f"of {read.examples.where}) — a training whose loss is a number was expected; no weight was moved by them — "
+        "lower --learning-rate, use --precision fp32, or look at those rows"
+    )
 
 
 def flat(said: Sequence[dict[str, Any]]) -> bool:

@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ def finetune(
     training: FineTuning | None = None,
     seeds: int = 3,
     from_scratch: bool = False,
+    allow_changed: Sequence[str] = (),
     watch: Watch | None = None,
     command: str = "",
 ) -> Run:
@@ -91,6 +92,8 @@ def finetune(
         call=call_of(task, paths, training, seeds, from_scratch),
         command=command or " ".join(["unmask", *sys.argv[1:]]),
         allow=("workers",),
+        allow_changed=allow_changed,
+        fixed=("task",),
         task=task.NAME,
         start="scratch" if from_scratch else "pretrained",
     )
@@ -167,6 +170,11 @@ def verdict(result: Event) -> str:
         f"{leading} on {part}: {found['median']:.1f}{several if len(result['seeds']) > 1 else ''}; "
         f"the most frequent answer scores {floor:.1f}"
     )
+    if any(result["skipped"]):
+        words += (
+            f"; {sum(result['skipped'])} of {result['steps'] * len(result['seeds'])} updates were left out, as the "
+            "loss or the gradient was not finite"
+        )
     if result["equals_majority"]:
         words += (
             ". At least one seed says nothing else than that answer: it has learnt nothing from the text. "
@@ -202,6 +210,7 @@ def summary(p: Prepared, done: list[Event], best: int, ledger: Any) -> dict[str,
         "steps": p.steps,
         "best_steps": [x["step"] for x in done],
         "best_seed": best,
+        "skipped": [x["skipped"] for x in done],
         "seconds": [x["seconds"] for x in done],
         "learning_rate": p.learning_rate,
         "labels": list(p.labels.names),
