@@ -8,6 +8,7 @@ are each an error that names the place. Knows no recipe; whoever asks brings the
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import types
 from collections.abc import Mapping
@@ -76,7 +77,10 @@ def from_json(cls: Any, data: Any, where: str) -> Any:
             raise _wrong(cls, data, where)
         return {key: from_json(arguments[1], item, f"{where}.{key}") for key, item in data.items()}
     if cls is float and isinstance(data, int | float) and not isinstance(data, bool):
-        return float(data)
+        try:
+            return float(data)
+        except OverflowError:  # a whole number of hundreds of digits
+            raise UnmaskError(f"{where} is a number of {len(str(data)):,} digits; a float was expected") from None
     if cls is Path and isinstance(data, str | Path):
         return Path(data)
     if cls is types.NoneType and data is None:
@@ -148,6 +152,8 @@ def seconds(text: str | float) -> float:
     if not whole or not ordered:
         raise UnmaskError(f'"{text}" is no duration; write one like 90s, 5m, 1h30m or 2d')
     total = sum(float(match.group(1)) * _UNITS.get(match.group(2), 1.0) for match in found)
+    if not math.isfinite(total):
+        raise UnmaskError(f'"{written:.20}…" is a duration without end; write one like 8h or 2d')
     if total <= 0:
         raise UnmaskError(f'"{text}" is a duration of nothing; write one above zero, like 90s or 5m')
     return total

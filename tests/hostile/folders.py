@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (tables of data, a line each)
 """Hostile model, corpus and run folders: good ones of two updates, each damaged in one way."""
 
 from __future__ import annotations
@@ -193,7 +194,7 @@ def tokenizers() -> dict[str, Callable[[dict[str, Any]], Any]]:
     deep: dict[str, Any] = {"type": "NFC"}
     for _ in range(60):
         deep = {"type": "Sequence", "normalizers": [deep]}
-    nothing = {k: None for k in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")}
+    nothing = dict.fromkeys(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"))
     return {
         "text that doubles forty times": rule(*[replace({"String": "a"}, "aa")] * 40),
         "a letter becomes a megabyte": rule(replace({"Regex": "."}, "a" * 1_000_000)),

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (tables of data, a line each)
 """Makes the corpus of hostile files, and says what each is shown to: `python tests/hostile/make.py DIR`.
 
 Deterministic, and nothing of it is kept in the repository. `make` writes the files (most are small; lines of a

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (tables of data, a line each)
 """Hostile texts, tables and labelled files; every one is made from a few lines of code, none is kept.
 
 Bombs are written by repeating a packed block, so that making one takes no memory; files of a gigabyte are sparse.
