@@ -40,7 +40,7 @@ def texts(kind: str) -> tuple[list[str], list[str]]:
     join = "" if han else " "
     lines = [documents[n].replace("\n", join) for n in range(5)]
     cut = [list(line) if han else line.split() for line in lines]
-    changed = [("新" if han else "new") if n % 12 == 6 else w for n, w in enumerate(cut[2])]
+    changed = [("生" if han else "rain") if n % 12 == 6 else w for n, w in enumerate(cut[2])]
     rows = [
         join.join(cut[0][3:40]).upper(),
         join.join(
@@ -187,7 +187,10 @@ def test_a_fine_tuning_says_it_and_keeps_it(tmp_path: Path) -> None:
     run = finetune(Classify(), out=tmp_path / "tuned", **common)
     kept = run.evaluations()["leaks"]
     assert kept["parts"]["test"]["train"]["duplicates"] == 1
-    assert kept["corpora"][0]["parts"]["test"]["touched"] == 3
+    store = Store(tmp_path / "corpus")
+    held = {store.id(n) for n in range(store.documents)}  # the others are held out of pre-training
+    want = len({"d0", "d1", "d4"} & held)
+    assert kept["corpora"][0]["parts"]["test"]["touched"] == want > 0
     assert any(line.startswith("leaks: of 7 rows of test, 1 stand in train once more") for line in lines)
     control = finetune(Classify(), out=tmp_path / "control", from_scratch=True, **common)
     assert control.evaluations()["leaks"]["corpora"] == []

@@ -6,8 +6,9 @@ model was pre-trained on. What a model was made of is followed through `run.json
 pre-trained one, a model that went on from another to that. A corpus that is not there, or has changed since, is not
 silently passed over: the result says that it was not checked, and why.
 
-The corpus is read as tokens and spelt from the tokenizer's pieces (`tokens/spelling.py`); the rows are put through
-the same tokenizer first, so that what it drops (case, accents) is no difference. Ten million tokens take seconds.
+The corpus is read as tokens and spelt from the tokenizer's pieces (`tokens/spelling.py`); the rows are looked for as
+they are and put through the same tokenizer, so that what it drops (accents) is no difference. Ten million
+tokens take seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from unmask.corpus.exclude import fold
 from unmask.errors import UnmaskError
 from unmask.evaluation import leaks as leak
-from unmask.evaluation.leaks import GRAM, SHORTEST, Looked
+from unmask.evaluation.leaks import GRAM, SHORTEST, Looked, Shared
 from unmask.store import Store
 from unmask.tasks.examples import Example, Examples
 from unmask.tokens.spelling import Spelling
@@ -97,9 +98,8 @@ def against(origin: Origin, parts: dict[str, Distinct]) -> dict[str, Any]:
         return {"path": origin.path, "checked": False, "why": origin.why}
     store = origin.store
     spelling = Spelling(store.tokenizer, leak.fold)
-    looked = Looked(
-        spelt([text for own in parts.values() for text in own.texts], store, spelling), folded=True
-    )
+    texts = [text for own in parts.values() for text in own.texts]
+    looked = Either([spelt(texts, store, spelling), [leak.fold(text) for text in texts]])
     for text, numbers in documents(store, spelling):
         looked.search_joined(text, numbers)
     return {
@@ -109,6 +109,33 @@ def against(origin: Origin, parts: dict[str, Distinct]) -> dict[str, Any]:
         "tokens": store.tokens,
         "parts": each(looked, parts, lambda number: f"document {store.id(number)}"),
     }
+
+
+class Either:
+    """Texts in several spellings, looked for at once: each counts by the one of which most is found.
+
+    As the tokenizer spells them what it drops is no difference; as they are, a word in capitals that it does not know.
+    """
+
+    def __init__(self, spellings: Sequence[Sequence[str]]) -> None:
+        self._count = len(spellings[0])
+        self._looked = Looked([text for spelling in spellings for text in spelling], folded=True)
+        self.search_joined = self._looked.search_joined
+
+    def _chosen(self) -> NDArray[np.int64]:  # [texts] places of the better spellings
+        total, hit = (count.reshape(-1, self._count) for count in self._looked.counts())
+        best: NDArray[np.int64] = np.argmax(hit + total / (1 + total.max(initial=0)), axis=0)
+        return best * self._count + np.arange(self._count)
+
+    def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """See `Looked.counts`."""
+        chosen = self._chosen()
+        total, hit = self._looked.counts()
+        return total[chosen], hit[chosen]
+
+    def shared(self, number: int) -> Shared:
+        """See `Looked.shared`."""
+        return self._looked.shared(int(self._chosen()[number]))
 
 
 @dataclass(frozen=True)
@@ -143,7 +170,7 @@ def text_of(item: Example) -> str:
     return " ".join(item.texts)
 
 
-def each(looked: Looked, parts: dict[str, Distinct], place: Callable[[int], str]) -> dict[str, Any]:
+def each(looked: Looked | Either, parts: dict[str, Distinct], place: Callable[[int], str]) -> dict[str, Any]:
     """`measured` for every file; their texts were looked for together, one file after another."""
     found, first = {}, 0
     for name, own in parts.items():
@@ -152,7 +179,9 @@ def each(looked: Looked, parts: dict[str, Distinct], place: Callable[[int], str]
     return found
 
 
-def measured(looked: Looked, own: Distinct, first: int, place: Callable[[int], str]) -> dict[str, Any]:
+def measured(
+    looked: Looked | Either, own: Distinct, first: int, place: Callable[[int], str]
+) -> dict[str, Any]:
     """Counts over the rows of a file, and the rows that share most; `first` is the number of its first text."""
     total, hit = (
         np.bincount(own.owners, weights=count[first:][own.held], minlength=len(own.rows)).astype(np.int64)
