@@ -141,32 +141,33 @@ def test_a_stopped_build_goes_on(
     monkeypatch.setattr(gather, "FILE_BYTES", 4000)
     text = corpus_text
     wrote: list[str] = []
-    write = shards.write_shard
+    stop_after = 3
 
-    def failing(file: Path, *rest: object) -> object:
-        if len(wrote) == 3:
-            raise KeyboardInterrupt
-        wrote.append(file.name)
-        return write(file, *rest)  # type: ignore[arg-type]
+    class Watched(shards.Shard):
+        def close(self) -> dict[str, object] | None:
+            if self._writer is not None:
+                if len(wrote) == stop_after:
+                    raise KeyboardInterrupt
+                wrote.append(self.file.name)
+            return super().close()
 
     out = tmp_path / "out"
-    monkeypatch.setattr(shards, "write_shard", failing)
+    monkeypatch.setattr(shards, "Shard", Watched)
     with pytest.raises(KeyboardInterrupt):
         build.build([text], out, vocab_size=256, processes=1)
     with pytest.raises(UnmaskError, match="unfinished corpus"):
         Store(out)
     with pytest.raises(UnmaskError, match="other settings .vocab_size 256 there, 320 now"):
         build.build([text], out, vocab_size=320, processes=1)
-    again: list[str] = []
-    monkeypatch.setattr(
-        shards, "write_shard", lambda file, *rest: (again.append(file.name), write(file, *rest))[1]
-    )
+    assert "train-00000.arrow" in wrote
+    wrote.clear()
+    stop_after = 1000
     build.build([text], out, vocab_size=256, processes=1)
-    assert "train-00000.arrow" not in again and "train-00000.arrow" in wrote
+    assert wrote and "train-00000.arrow" not in wrote
     assert contents(out) == contents(one)
-    again.clear()
+    wrote.clear()
     assert build.build([text], out, vocab_size=256).fingerprint == Store(one).fingerprint
-    assert not again
+    assert not wrote
     text = tmp_path / "in.txt"
     text.write_text("something else")
     with pytest.raises(UnmaskError, match="other settings .inputs"):

@@ -10,8 +10,10 @@ long line goes to it in stretches: the last sentence of a stretch, which may go 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from itertools import accumulate
+from typing import cast
 
 _CHUNK = 300  # characters that a language is judged on at a time
 _CHUNKS = 64
@@ -31,12 +33,17 @@ def split_sentences(line: str, language: str = "en") -> list[str]:
     return found + _split(line[begin:], language)
 
 
-def _split(line: str, language: str) -> list[str]:
+@cache
+def _segmenter() -> Callable[[str, str], list[str]]:
     from sentencex import segment
 
+    return cast("Callable[[str, str], list[str]]", segment)
+
+
+def _split(line: str, language: str) -> list[str]:
     if not line:
         return []
-    pieces = [piece for piece in segment(language, line) if piece]
+    pieces = [piece for piece in _segmenter()(language, line) if piece]
     return pieces if "".join(pieces) == line else [line]
 
 

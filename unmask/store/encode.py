@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from unmask.corpus.sentences import sentence_ends
+from unmask.corpus.sentences import split_sentences
 from unmask.corpus.words import word_starts
 from unmask.store.write import Tokenised
 from unmask.tokens import Tokenizer, token_starts
@@ -49,8 +49,13 @@ def encode_documents(
     # that carries it, belongs to the second, the newline to the sentence before it.
     ends: list[int] = []
     for line, begin in zip(bare, line_begins.tolist(), strict=True):
-        pieces = sentence_ends(line, language)[:-1]
-        ends.extend(begin + len(line[:end].rstrip()) for end in pieces)
+        at = 0
+        for piece in split_sentences(line, language)[:-1]:
+            at += len(piece)
+            bare_piece = piece.rstrip()
+            ends.append(
+                begin + (at - len(piece) + len(bare_piece) if bare_piece else len(line[:at].rstrip()))
+            )
         ends.append(begin + len(line) + 1)
     token_ends = np.searchsorted(np.maximum.accumulate(offsets[:, 0]), np.array(ends, np.int64), "left")
 

@@ -20,8 +20,9 @@ from unmask.corpus.ledger import Ledger, LedgerError
 from unmask.errors import UnmaskError
 from unmask.store.encode import Piece, encode_piece, read_piece
 from unmask.store.gather import Gathered
+from unmask.store.read import PARTS
 from unmask.store.worker import workers
-from unmask.store.write import Tokenised, write_bytes, write_json, write_shard
+from unmask.store.write import Shard, Tokenised, write_bytes, write_json
 from unmask.tokens import Tokenizer
 
 Encode = Callable[[list[Piece]], Iterator[Tokenised]]
@@ -115,7 +116,7 @@ def _one(
     ledger = Ledger()
     stage = ledger.stage("tokens")
     unigram = np.zeros(size, np.int64)
-    parts: dict[str, list[Tokenised]] = {"train": [], "heldout": []}
+    shards = {part: Shard(folder / f"{part}-{number:05d}.arrow", token_type) for part in PARTS}
     for result in results:
         count = len(result.ids)
         held = np.isin(np.arange(first, first + count), heldout, assume_unique=True)
@@ -127,14 +128,13 @@ def _one(
         for part, chosen in (("train", some & ~held), ("heldout", some & held)):
             stage.add("kept", "for training" if part == "train" else "held out", count=int(chosen.sum()))
             if chosen.any():
-                parts[part].append(result.only(chosen))
+                batch = result if chosen.all() else result.only(chosen)
+                shards[part].add(batch)
+                if part == "train":
+                    unigram += np.bincount(batch.tokens, minlength=size)
         stage.check()
-    for batch in parts["train"]:
-        unigram += np.bincount(batch.tokens, minlength=size)
     line: dict[str, Any] = {"unigram": f"unigram-{number:05d}.npy", "ledger": ledger.to_json()}
-    for part, batches in parts.items():
-        file = folder / f"{part}-{number:05d}.arrow"
-        line[part] = write_shard(file, batches, token_type) if batches else None
+    line |= {part: shard.close() for part, shard in shards.items()}
     buffer = io.BytesIO()
     np.save(buffer, unigram)
     write_bytes(folder / "building" / line["unigram"], buffer.getvalue())

@@ -21,8 +21,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from unmask.errors import UnmaskError
 from unmask.store.encode import Piece, encode_piece
@@ -105,24 +108,35 @@ def _answer(worker: subprocess.Popen[bytes], piece: Piece) -> Tokenised:
 
 
 def _to_stream(done: Tokenised) -> memoryview:
-    """One row of lists: the arrays have lengths of their own."""
+    """One row of lists: the arrays have lengths of their own.
+
+    Arrays are made of their buffers: `pa.array` loads pandas, if it is there, to see what it was given (0.3 s).
+    """
+    ids = np.frombuffer(json.dumps(done.ids).encode("utf-8", "surrogatepass"), np.uint8)
+    values = {field.name: getattr(done, field.name) for field in fields(done)} | {"ids": ids}
+    values["word_starts"] = done.word_starts.view(np.uint8)
     columns = {
-        field.name: pa.LargeListArray.from_arrays([0, len(values)], pa.array(values))
-        for field in fields(done)
-        for values in [getattr(done, field.name)]
+        name: pa.LargeListArray.from_arrays(_flat(np.array([0, len(array)])), _flat(array))
+        for name, array in values.items()
     }
-    batch = pa.RecordBatch.from_pydict(columns)
+    batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
     return memoryview(sink.getvalue())
 
 
+def _flat(array: NDArray[Any]) -> pa.Array:
+    buffer = pa.py_buffer(np.ascontiguousarray(array))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(array.dtype), len(array), [None, buffer])
+
+
 def _from_stream(content: bytes) -> Tokenised:
     batch = pa.ipc.open_stream(content).read_next_batch()
-    arrays = {name: batch.column(name).values for name in batch.schema.names}
-    ids = arrays.pop("ids").to_pylist()
-    return Tokenised(ids=ids, **{n: a.to_numpy(zero_copy_only=False) for n, a in arrays.items()})
+    arrays = {name: batch.column(name).values.to_numpy() for name in batch.schema.names}
+    ids = json.loads(arrays.pop("ids").tobytes().decode("utf-8", "surrogatepass"))
+    arrays["word_starts"] = arrays["word_starts"].view(np.bool_)
+    return Tokenised(ids=ids, **arrays)
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,24 +51,36 @@ def schema(token_type: pa.DataType) -> pa.Schema:
     )
 
 
-def write_shard(file: Path, batches: Sequence[Tokenised], token_type: pa.DataType) -> dict[str, Any]:
-    """Write one shard and return its line of the manifest: file, documents, tokens, sentences, bytes, sha256."""
-    aside = file.with_name(file.name + ".part")
-    aside.unlink(missing_ok=True)
-    columns = schema(token_type)
-    with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, columns) as writer:
-        for batch in batches:
-            writer.write_batch(_record_batch(batch, columns))
-    _sync(aside)
-    aside.replace(file)
-    return {
-        "file": file.name,
-        "documents": sum(len(batch.ids) for batch in batches),
-        "tokens": sum(len(batch.tokens) for batch in batches),
-        "sentences": sum(len(batch.sentence_ends) for batch in batches),
-        "bytes": file.stat().st_size,
-        "sha256": sha256(file),
-    }
+class Shard:
+    """Writes one shard, batch by batch, aside; without a batch there is no file."""
+
+    def __init__(self, file: Path, token_type: pa.DataType) -> None:
+        self.file = file
+        self._columns = schema(token_type)
+        self._aside = file.with_name(file.name + ".part")
+        self._sink: Any = None
+        self._writer: Any = None
+        self._counts = dict.fromkeys(("documents", "tokens", "sentences"), 0)
+
+    def add(self, batch: Tokenised) -> None:
+        if self._writer is None:
+            self._sink = pa.OSFile(str(self._aside), "wb")
+            self._writer = pa.ipc.new_file(self._sink, self._columns)
+        self._writer.write_batch(_record_batch(batch, self._columns))
+        self._counts["documents"] += len(batch.ids)
+        self._counts["tokens"] += len(batch.tokens)
+        self._counts["sentences"] += len(batch.sentence_ends)
+
+    def close(self) -> dict[str, Any] | None:
+        """Sync it, give it its name and return its line of the manifest: file, counts, bytes, sha256."""
+        if self._writer is None:
+            return None
+        self._writer.close()
+        self._sink.close()
+        _sync(self._aside)
+        self._aside.replace(self.file)
+        size = self.file.stat().st_size
+        return {"file": self.file.name, **self._counts, "bytes": size, "sha256": sha256(self.file)}
 
 
 def write_json(file: Path, value: Any) -> None:

@@ -13,13 +13,15 @@ A mark (an accent) is never cut from what stands before it, since the two may be
 
 from __future__ import annotations
 
-import unicodedata
 from functools import cache
 from typing import Any
 
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
+
+from unmask.corpus.words import MARK as WORD_MARK
+from unmask.corpus.words import classes as word_classes
 
 LEAST = 20_000  # characters of a batch from which on this pays
 _SLOTS = 19  # bits of the table in which hashes are looked up
@@ -69,8 +71,10 @@ def _classes() -> NDArray[np.uint8]:
     for begin, end in _ALONE:
         table[begin:end] = ALONE
     table[[0x09, 0x0A, 0x0D, 0x20, 0x3000]] = SPACE
-    marks = [c for c in range(0x300, 0x20000) if unicodedata.category(chr(c))[0] == "M"]
-    table[marks] = MARK
+    kinds = word_classes("".join(map(chr, range(0x20000))))
+    table[:0x20000][kinds == WORD_MARK] = (
+        MARK  # and what is unseen, such as a joiner, which is not cut off either
+    )
     table[0xE0100:0xE01F0] = MARK  # variation selectors
     return table
 
@@ -115,12 +119,12 @@ class Known:
         ends = np.cumsum(sizes)
         begins, lengths = self._cut(codes, ends)
         hashes = self._hash(codes, begins, lengths)
-        words = self._find(joined, codes, begins, lengths, hashes)
-        if words is None:
+        found = self._find(joined, codes, begins, lengths, hashes)
+        if found is None:
             return None
-        counts = (self._first[1:] - self._first[:-1])[words]  # [chunks] tokens
+        counts = (self._first[1:] - self._first[:-1])[found]  # [chunks] tokens
         upto = np.concatenate([[0], np.cumsum(counts)])
-        place = np.arange(upto[-1]) + np.repeat(self._first[words] - upto[:-1], counts)
+        place = np.arange(upto[-1]) + np.repeat(self._first[found] - upto[:-1], counts)
         bounds = upto[np.searchsorted(begins, ends, "left")]
         tokens = np.diff(bounds, prepend=0)
         shift = np.repeat(begins, counts) - np.repeat(ends - sizes, tokens)
