@@ -47,7 +47,7 @@ LENGTHS = {
     ),
 }  # fmt: skip
 ROWS = {"SST-2": (2048, 128, 4096), "DRCD": (256, 32, 256)}  # train, dev, predicted
-QUICK = (384, 32, 768)
+QUICK = (256, 32, 512)
 
 
 def lengths(name: str, count: int, seed: int) -> np.ndarray:
@@ -107,7 +107,13 @@ def finetune_ours(folder: Path, name: str) -> float:
 
 def finetune_peer(folder: Path, name: str, bf16: bool) -> float:
     """Seconds of `Trainer.train` with four looks at dev; the rows are tokenised beforehand."""
-    from transformers import BertForSequenceClassification, DataCollatorWithPadding, Trainer, TrainingArguments
+    from transformers import (
+        BertForSequenceClassification,
+        DataCollatorWithPadding,
+        PrinterCallback,
+        Trainer,
+        TrainingArguments,
+    )
 
     tokenizer = peer_tokenizer(folder)
     parts = {}
@@ -124,7 +130,8 @@ def finetune_peer(folder: Path, name: str, bf16: bool) -> float:
         arguments = TrainingArguments(
             output_dir=out, per_device_train_batch_size=BATCH, per_device_eval_batch_size=BATCH, num_train_epochs=1,
             learning_rate=1e-4, weight_decay=0.01, max_grad_norm=1.0, bf16=bf16, use_cpu=True, disable_tqdm=True,
-            eval_strategy="steps", eval_steps=-(-steps // 4), save_strategy="no", report_to=[], logging_steps=10_000,
+            eval_strategy="steps", eval_steps=-(-steps // 4), save_strategy="no", report_to=[],
+            logging_strategy="no",
         )  # fmt: skip
         trainer = Trainer(
             model=BertForSequenceClassification.from_pretrained(folder / "model"),
@@ -134,6 +141,7 @@ def finetune_peer(folder: Path, name: str, bf16: bool) -> float:
             data_collator=DataCollatorWithPadding(tokenizer),
             compute_metrics=lambda found: {"accuracy": float((found[0].argmax(-1) == found[1]).mean())},
         )
+        trainer.remove_callback(PrinterCallback)  # it prints every look at dev
         began = time.perf_counter()
         trainer.train()
         return time.perf_counter() - began
@@ -162,7 +170,9 @@ def ask_peer(pipe: Any, texts: Sequence[str], batch: int) -> list[dict[str, Any]
 # -- before the clock ----------------------------------------------------------------------------------------------
 
 
-def make(folder: Path, data: Path | None, names: Sequence[str], rows: dict[str, tuple[int, int, int]]) -> None:
+def make(
+    folder: Path, data: Path | None, names: Sequence[str], rows: dict[str, tuple[int, int, int]]
+) -> None:
     """A tokenizer, a model with its head, and the rows of each data set."""
     import torch
 
@@ -247,7 +257,7 @@ def predicting(folder: Path, name: str, repeats: int, quick: bool) -> float:
     rows = [json.loads(line) for line in (folder / f"{name}-test.jsonl").open(encoding="utf-8")]
     texts = [row["text"] for row in rows]
     items = tuple(Example(str(n), n, (text,), None) for n, text in enumerate(texts))
-    tuned = Tuned(folder / "model")
+    tuned = Tuned(folder / "model", "auto")
 
     def ours() -> float:
         began = time.perf_counter()

@@ -148,6 +148,22 @@ def test_from_files_to_predictions(folder: Path, tmp_path: Path, task: Any, trai
         assert {round(r["score"]) for r in rows} <= {1, 2, 3, 4, 5}  # in the label's own unit
 
 
+def test_bf16_moves_probabilities_by_less_than_is_said(folder: Path, tmp_path: Path) -> None:
+    training = FineTuning(steps=80, learning_rate=5e-3, dropout=0.0, workers=1, precision="fp32")
+    out = tmp_path / "run"
+    finetune(
+        Classify(), model=folder / "pre", train=folder / "train.tsv", out=out, training=training, seeds=1
+    )
+    exact = list(predict(out, folder / "test.tsv", precision="fp32"))
+    rough = list(predict(out, folder / "test.tsv", precision="bf16"))
+    apart = [
+        abs(a["probabilities"]["good"] - b["probabilities"]["good"])
+        for a, b in zip(exact, rough, strict=True)
+    ]
+    assert 0 < max(apart) < 0.02
+    assert [row["text"] for row in exact] == [row["text"] for row in rough]
+
+
 def test_workers_give_what_one_process_gives(folder: Path, tmp_path: Path) -> None:
     results = []
     for workers in (1, 2):

@@ -28,11 +28,11 @@ PORTION = 2048  # rows that are sorted by length together
 class Tuned:
     """A fine-tuned model, loaded once. `folder` is a run of `finetune` or its model/.
 
-    `precision` as in training: bf16 where the processor multiplies it natively (auto), which moves a probability by
-    less than 0.02, or fp32.
+    `precision`: fp32, or as in training bf16 where the processor multiplies it natively (auto), which moves a
+    probability by less than 0.02.
     """
 
-    def __init__(self, folder: Path, precision: Precision = "auto") -> None:
+    def __init__(self, folder: Path, precision: Precision = "fp32") -> None:
         import torch
 
         from unmask.jobs.source import model_folder, open_source
@@ -71,14 +71,16 @@ class Tuned:
         return note.task.join(examples, windows.rows, said, note.labels)
 
 
-def predict(run: Path, source: Path | str = "-", watch: Watch | None = None) -> Iterator[Row]:
+def predict(
+    run: Path, source: Path | str = "-", watch: Watch | None = None, *, precision: Precision = "auto"
+) -> Iterator[Row]:
     """Predictions for every row of a file, or of standard input ("-"), one dict each, in order.
 
     classify: label and probabilities, or score; pair: the same; tag: words, tags, probabilities; answer: id, answer,
     start (character of the passage), probability and the best candidates. Raises `UnmaskError` for bad rows before
-    the first prediction.
+    the first prediction. `precision`: see `Tuned`.
     """
-    tuned = Tuned(Path(run))
+    tuned = Tuned(Path(run), precision)
     task = tuned.note.task
     if source == "-":
         where, text, kind = (
