@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} kills")
     parser.add_argument("--seed", type=int, default=0, help="of the mishaps and their instants")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is mounted is unmounted
     began = time.perf_counter()
     kinds = ["kill"] * QUICK if given.quick else shuffled(given.seed)
     with tempfile.TemporaryDirectory(prefix="unmask-resume-") as folder, Disk.made() as disk:

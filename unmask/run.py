@@ -309,9 +309,9 @@ class Run:
                 f"the checkpoint of step {step} could not be written ({error}) — {root} needs room — "
                 "make room and run the same command again; the checkpoint before is whole"
             ) from error
-        past = sorted(root.glob("step-*"))[:-KEEP]
-        back = [p for p in past if needed is not None and p.name <= _name(needed)][-1:]
-        for old in past:
+        there = sorted(root.glob("step-*"))
+        back = [p for p in there if needed is not None and p.name <= _name(needed)][-1:]
+        for old in there[:-KEEP]:
             if old not in back:
                 shutil.rmtree(old, ignore_errors=True)
         return final

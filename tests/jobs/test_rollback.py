@@ -186,6 +186,13 @@ def test_it_ends_with_the_step_the_rows_and_what_to_try(corpus: Path, tmp_path: 
         )
 
 
+def test_a_run_that_is_too_short_to_go_back_ends_too(corpus: Path, tmp_path: Path, spoil: Any) -> None:
+    spoil({0, 1})
+    with pytest.raises(UnmaskError, match=r"in the 2 updates up to step 2 \(rows 0 to 7\) — a training"):
+        pretrain(Roberta(), corpus, out=tmp_path / "r", size="tiny", training=replace(TINY, steps=2))
+    assert not (tmp_path / "r" / "model").exists()
+
+
 def test_a_replay_reads_the_rows_that_were_read_in_the_end(corpus: Path, tmp_path: Path, spoil: Any) -> None:
     spoil({2, 3, 4})
     by_time = replace(TINY, steps=None, budget=2.0)
@@ -202,5 +209,11 @@ def test_the_checkpoint_that_going_back_needs_stays(tmp_path: Path) -> None:
     for step in (3, 5, 9, 20, 21):
         run.save_checkpoint(step, {"weights": {"a": torch.ones(1)}}, {}, needed=10)
     assert sorted(p.name[-2:] for p in (run.folder / "checkpoints").iterdir()) == ["09", "20", "21"]
-    run.forget_after(9)
-    assert [p.name[-2:] for p in (run.folder / "checkpoints").iterdir()] == ["09"]
+    run.save_checkpoint(22, {"weights": {"a": torch.ones(1)}}, {}, needed=20)
+    assert sorted(p.name[-2:] for p in (run.folder / "checkpoints").iterdir()) == ["20", "21", "22"]
+    run.save_checkpoint(
+        23, {"weights": {"a": torch.ones(1)}}, {}, needed=22
+    )  # which is one of the two newest
+    assert sorted(p.name[-2:] for p in (run.folder / "checkpoints").iterdir()) == ["22", "23"]
+    run.forget_after(22)
+    assert [p.name[-2:] for p in (run.folder / "checkpoints").iterdir()] == ["22"]

@@ -158,7 +158,7 @@ def train(
         bad = range(number - training.skips + 1, number + 1)
         rows_read = rows_of(bad, training.batch, rollbacks)
         if len(rollbacks) >= training.rollbacks:
-            raise _gone_wrong(training, number, rows_read, rollbacks)
+            raise _gone_wrong(training.skips, number, rows_read, rollbacks)
         back = target(number, training.skips)
         after = batch_of(number, rollbacks) + 1
         new = Rollback(number, back, after, rows_read, clock.seconds())
@@ -202,7 +202,9 @@ def train(
             step = next(going)
             number, tokens = step.number, tokens + step.tokens
             now = clock.seconds()
-            late = places is None and number == 1 and timed and now > (training.budget or 0.0)
+            late = (
+                places is None and number == 1 and timed and not rollbacks and now > (training.budget or 0.0)
+            )
             wish = (STOP if wanted.is_set() else 0) | (LATE if late else 0)
             wish |= SAVE if now - saved >= training.checkpoint_every else 0
             wish = int(agreed(float(wish)))
@@ -229,8 +231,11 @@ def train(
                 save()
             if wish & STOP:
                 raise Stopped(f"stopped after step {number}; the same command goes on")
-    if not number:
+    if not number and not rollbacks:
         raise _too_short(training, clock.seconds())
+    if left_out == number:  # nothing was learnt at all: a short run ends before it goes back often enough
+        read = rows_of(range(1, number + 1), training.batch, rollbacks) if number else rollbacks[-1].rows
+        raise _gone_wrong(number, number, read, rollbacks)
     flush()
     look()
     if keeper.on and keeper.last != number:
@@ -255,14 +260,14 @@ def _summary(left_out: int, number: int, rollbacks: Sequence[Rollback]) -> str:
     return f"{text}; the run went back {times}, past the rows {passed}" if rollbacks else text
 
 
-def _gone_wrong(training: Training, number: int, rows: str, rollbacks: Sequence[Rollback]) -> UnmaskError:
+def _gone_wrong(count: int, number: int, rows: str, rollbacks: Sequence[Rollback]) -> UnmaskError:
     before = (
         f", after going back {len(rollbacks)} times (past the rows {', '.join(one.rows for one in rollbacks)})"
         if rollbacks
         else ""
     )
     return UnmaskError(
-        f"the loss or the gradient was not finite in the {training.skips} updates up to step {number} (rows {rows})"
+        f"the loss or the gradient was not finite in the {count} updates up to step {number} (rows {rows})"
         f"{before} — a training whose loss is a number was expected; no weight was moved by them, and the checkpoints "
         "before are whole — go on with the same command and a lower rate (--learning-rate … --allow-changed "
         "learning_rate), with --precision fp32 --allow-changed precision, or look at those rows"
