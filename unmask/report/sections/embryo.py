@@ -61,17 +61,30 @@ def section(run: Run, value: Json) -> Section | None:
                 f"{value['task']['name']}: {value['task']['metric']} by the updates of pre-training",
             )
         )
-    first = value["order"]["masked"][0]
     return Section(
         title=f"How {run.name} was born",
         lead=f"{len(runs[0]['step'])} snapshots of {'its training' if len(runs) == 1 else f'{len(runs)} trainings'}, "
-        f"asked for words of {value['file']}. First come the {NAMES.get(first, first)}"
-        + (f", last the {NAMES.get(value['order']['masked'][-1], '')}." if len(named) > 1 else "."),
+        f"asked for words of {value['file']}. {_first_and_last(value)}",
         figures=figures,
         tables=[_ordered(value, named), *([_task(value)] if value.get("task") else [])],
         notes=_notes(value),
         viewers=[_viewer(value)] if value.get("fills") else [],
     )
+
+
+def _first_and_last(value: Json) -> str:
+    """The order in a sentence, of the classes that were learnt at all."""
+    names = [
+        n for n in value["order"]["masked"] if value["classes"][n]["masked"]["learnt"]["tokens"] is not None
+    ]
+    words = [NAMES.get(name, name) for name in names]
+    if not words:
+        return "No part of speech was learnt."
+    rest = len(value["classes"]) - len(words)
+    left = f"; {rest} of {len(value['classes'])} parts of speech were not learnt" if rest else ""
+    if len(words) == 1:
+        return f"Only the {words[0]} were learnt{left}."
+    return f"First come the {words[0]}, last the {words[-1]}{left}."
 
 
 def _ordered(value: Json, named: dict[str, str]) -> Table:

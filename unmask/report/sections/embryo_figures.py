@@ -42,17 +42,35 @@ def curves(
         alt.Tooltip("y:Q", title="Share", format=".1%"),
     ]
     layers = [base.mark_line(strokeWidth=2), hover(base, told)]
-    return finish(alt.layer(*layers), f"{kind} words put back against {against}", height=280)
+    return _with_legend(alt.layer(*layers), f"{kind} words put back against {against}", height=280)
 
 
 def _looks(names: list[str]) -> dict[str, Any]:
-    legend = alt.Legend(title=None, labelColor="var(--ink)", symbolType="stroke", symbolSize=220)
+    legend = _legend()
     colours = [COLOURS[n % len(COLOURS)] for n in range(len(names))]
     dashes = [DASHES[n // len(COLOURS) % len(DASHES)] for n in range(len(names))]
     return {
         "color": alt.Color("class:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
         "strokeDash": alt.StrokeDash("class:N", scale=alt.Scale(domain=names, range=dashes), legend=legend),
     }
+
+
+def _with_legend(chart: Any, description: str, height: int) -> Spec:
+    """`finish`, with the width that the strokes of the legend take over from the points under the pointer."""
+    spec = finish(chart, description, height)
+    return {**spec, "config": {**spec["config"], "point": {"strokeWidth": 2.5}}}
+
+
+def _legend() -> alt.Legend:
+    """Strokes that are seen although the layer of the pointer is not."""
+    return alt.Legend(
+        title=None,
+        labelColor="var(--ink)",
+        symbolType="stroke",
+        symbolSize=260,
+        symbolStrokeWidth=2.5,
+        symbolOpacity=1,
+    )
 
 
 def _places(values: list[float]) -> list[float]:
@@ -117,7 +135,7 @@ def probe(value: Json, one: Json) -> Spec:
         if one["random"]
     ]
     y = alt.Y("y:Q", title="right, × 100", scale=alt.Scale(zero=False))
-    legend = alt.Legend(title=None, labelColor="var(--ink)", symbolType="stroke", symbolSize=220)
+    legend = _legend()
     colour = alt.Color("class:N", scale=alt.Scale(domain=names, range=COLOURS[: len(names)]), legend=legend)
     base = alt.Chart(data_of(points)).encode(x=_log("tokens"), y=y, color=colour, detail="line:N")
     told = [
@@ -129,7 +147,7 @@ def probe(value: Json, one: Json) -> Spec:
     if drawn:
         lines = alt.Chart(data_of(drawn)).mark_rule(strokeDash=[5, 4], opacity=0.8)
         layers.insert(0, lines.encode(y="y:Q", color=colour))
-    return finish(alt.layer(*layers), "Probe over the tokens", height=240)
+    return _with_legend(alt.layer(*layers), "Probe over the tokens", height=240)
 
 
 def task(value: Json) -> Spec:

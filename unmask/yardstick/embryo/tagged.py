@@ -160,7 +160,6 @@ def sample(
             ends = np.cumsum([len(words[n]) for n in chunk])
             for n, end in zip(chunk, ends, strict=True):
                 tag, ids = sentence.tags[n], words[n]
-                counts["words"] += 1
                 if tag not in found:
                     counts["punctuation, symbols and X"] += 1
                 elif (ids == tokenizer.vocab.unk).any():
@@ -171,9 +170,12 @@ def sample(
                     share = float(unigram[ids[0]]) if len(ids) == 1 and ids[0] < len(unigram) else 0.0
                     found[tag].append(Word(len(rows), places, ids, tag, share))
             rows.append(row)
+        counts["words"] += len(words)
         counts["longer than the model"] += sum(len(w) > longest for w in words)
     held = {name: own for name, own in found.items() if len(own) >= LEAST}
-    counts[f"of a class with fewer than {LEAST}"] = sum(len(own) for own in found.values() if len(own) < LEAST)
+    counts[f"of a class with fewer than {LEAST}"] = sum(
+        len(own) for own in found.values() if len(own) < LEAST
+    )
     if not held:
         raise UnmaskError(
             f"no class has {LEAST} words in {len(sentences)} sentences ({counts['with an unknown piece']} words "
