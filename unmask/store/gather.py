@@ -22,6 +22,7 @@ from unmask.corpus.clean import clean
 from unmask.corpus.dedup import Seen, hashes
 from unmask.corpus.exclude import Excluded
 from unmask.corpus.ledger import Ledger
+from unmask.store.write import texts
 from unmask.tokens.sample import Sample
 
 BATCH_BYTES = 1_000_000  # of text: what one worker is given at a time
@@ -186,8 +187,10 @@ class _Files:
             self._writer = pa.ipc.new_file(
                 str(name), _SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd")
             )
-        columns = [[d.id for d in documents], [d.text for d in documents]]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+        arrays = [
+            texts([d.id for d in documents], _SCHEMA.field("id").type),
+            texts([d.text for d in documents], _SCHEMA.field("text").type),
+        ]
         self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA))
         size = int(arrays[1].nbytes)
         self._held += size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,16 +108,36 @@ def _sync(file: Path) -> None:
 
 
 def _record_batch(batch: Tokenised, columns: pa.Schema) -> pa.RecordBatch:
-    bounds = pa.array(_bounds(batch.lengths), pa.int64())
-    ends = pa.array(_bounds(batch.sentences).astype(np.int32), pa.int32())
+    bounds, ends = flat(_bounds(batch.lengths)), flat(_bounds(batch.sentences).astype(np.int32))
     token_type = columns.field("tokens").type.value_type
+    bits = pa.py_buffer(np.packbits(batch.word_starts, bitorder="little"))
+    words = pa.Array.from_buffers(pa.bool_(), len(batch.word_starts), [None, bits])
     arrays = [
-        pa.array(batch.ids, pa.string()),
-        pa.LargeListArray.from_arrays(bounds, pa.array(batch.tokens, token_type)),
-        pa.ListArray.from_arrays(ends, pa.array(batch.sentence_ends, pa.int32())),
-        pa.LargeListArray.from_arrays(bounds, pa.array(batch.word_starts, pa.bool_())),
+        texts(batch.ids, pa.string()),
+        pa.LargeListArray.from_arrays(
+            bounds, flat(batch.tokens.astype(token_type.to_pandas_dtype(), copy=False))
+        ),
+        pa.ListArray.from_arrays(ends, flat(batch.sentence_ends.astype(np.int32, copy=False))),
+        pa.LargeListArray.from_arrays(bounds, words),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=columns)
+
+
+# Arrays are made of their buffers: `pa.array` loads pandas, if it is there, to see what it was given (0.3 s).
+
+
+def flat(array: NDArray[Any]) -> pa.Array:
+    """Numbers as an Arrow array, not copied."""
+    buffer = pa.py_buffer(np.ascontiguousarray(array))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(array.dtype), len(array), [None, buffer])
+
+
+def texts(values: Sequence[str], kind: pa.DataType) -> pa.Array:
+    """Strings as an Arrow array of `pa.string()` or `pa.large_string()`."""
+    encoded = [value.encode() for value in values]
+    width = np.int64 if kind == pa.large_string() else np.int32
+    offsets = pa.py_buffer(_bounds(np.fromiter(map(len, encoded), np.int64, len(encoded))).astype(width))
+    return pa.Array.from_buffers(kind, len(encoded), [None, offsets, pa.py_buffer(b"".join(encoded))])
 
 
 def _bounds(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
