@@ -187,6 +187,15 @@ def test_the_servers_files(done: Any) -> None:
     assert not list(send.glob(".*")) and not list(send.glob("*.zip"))
 
 
+def timeless(tasks: Any) -> Any:
+    """Without seconds: the seed that answers the server's tests was trained once more, to have its model."""
+    plain = json.loads(json.dumps(tasks))
+    for task in plain:
+        for arm in task["starts"].values():
+            del arm["seconds"]
+    return plain
+
+
 def test_what_is_finished_is_not_repeated(done: Any, body: Path) -> None:
     found, _, root, suite = done
     before = {p: p.stat().st_mtime_ns for p in (root / "out/cells").rglob("predictions.json")}
@@ -194,7 +203,7 @@ def test_what_is_finished_is_not_repeated(done: Any, body: Path) -> None:
     again, said = run(suite, body, root / "data", root / "out")
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert any("6 of 6 fine-tunings were finished before" in line for line in said)
-    assert again["tasks"] == found["tasks"]
+    assert timeless(again["tasks"]) == timeless(found["tasks"])
     with pytest.raises(UnmaskError, match="another limit_train"):
         run(suite, body, root / "data", root / "out", replace(QUICK, limit_train=10))
 

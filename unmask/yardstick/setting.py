@@ -31,16 +31,16 @@ LARGE_RATES = (5e-5, 4e-5, 3e-5, 2e-5)  # Devlin et al. 2019
 class Setting:
     """How to run the tasks of a suite. Lists are written with commas."""
 
-    tasks: Annotated[str, "tasks to run, with commas; all whose files are there if not given"] = ""
+    tasks: Annotated[str | None, "tasks to run, with commas; all whose files are there if not given"] = None
     seeds: Annotated[int, "fine-tunings a task and start, at the chosen rate"] = 3
     from_scratch: Annotated[bool, "beside each task the same with a fresh body: the control"] = True
     published: Annotated[
         bool, "the published grid, chosen and reported on the same whole dev set; else one half each"
     ] = False
-    rates: Annotated[str, "peak learning rates to choose from, with commas; by default by size"] = ""
+    rates: Annotated[str | None, "peak learning rates to choose from, with commas; by default by size"] = None
     epochs: Annotated[
-        str, "epochs to choose from, with commas; by default 3, or more for small sets up to 20"
-    ] = ""
+        str | None, "epochs to choose from, with commas; by default 3, or more for small sets up to 20"
+    ] = None
     steps: Annotated[int | None, "updates of every fine-tuning, instead of epochs"] = None
     batch: Annotated[int, "rows an update"] = 32
     limit_train: Annotated[int | None, "training rows of a task, at most; drawn by a seed, nested"] = None
@@ -75,10 +75,10 @@ class Setting:
         return tuple((rate, e) for rate in rates for e in epochs)
 
 
-def numbers(text: str, what: str) -> tuple[float, ...]:
+def numbers(text: str | None, what: str) -> tuple[float, ...]:
     """Positive numbers divided by commas. Raises `UnmaskError`."""
     found = []
-    for word in filter(None, (w.strip() for w in text.split(","))):
+    for word in filter(None, (w.strip() for w in (text or "").split(","))):
         try:
             value = float(word)
         except ValueError:

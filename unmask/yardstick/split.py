@@ -109,7 +109,8 @@ def write(task: SuiteTask, rows: Rows, path: Path) -> Path:
 
 
 def _line(item: Item) -> dict[str, Any]:
-    return {**dict(zip(("text_a", "text_b"), item.texts, strict=False)), "label": item.gold}
+    label = {} if item.gold is None else {"label": item.gold}  # a test row has none
+    return {**dict(zip(("text_a", "text_b"), item.texts, strict=False)), **label}
 
 
 def _articles(items: Sequence[Item]) -> list[dict[str, Any]]:

@@ -218,10 +218,10 @@ def check(suite: Suite, where: str) -> None:
             raise UnmaskError(f"{place}: text_b is missing — two texts were expected — name its column")
 
 
-def chosen(suite: Suite, names: str) -> tuple[SuiteTask, ...]:
-    """The tasks that a user names, with commas; all of them for "". Raises `UnmaskError` for an unknown name."""
+def chosen(suite: Suite, names: str | None) -> tuple[SuiteTask, ...]:
+    """The tasks that a user names, with commas; all of them for none. Raises `UnmaskError` for an unknown name."""
     known = {t.name.lower(): t for t in suite.task}
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = [name.strip() for name in (names or "").split(",") if name.strip()]
     for name in wanted:
         if name.lower() not in known:
             raise UnmaskError(

@@ -205,15 +205,9 @@ def _caption(value: Json) -> str:
 
 
 def _row(t: Json) -> Row:
-    starts = t["starts"]
-    return Row(
-        str(t.get("name")),
-        " + ".join(map(str, t.get("metrics") or [])),
-        "dev",
-        "",
-        t.get("majority"),
-        *(score((starts.get(start) or {}).get("value")) for start in STARTS),
-    )
+    scratch, pretrained = (score((t["starts"].get(start) or {}).get("value")) for start in STARTS)
+    metrics = " + ".join(map(str, t.get("metrics") or []))
+    return Row(str(t.get("name")), metrics, "dev", "", t.get("majority"), scratch, pretrained)
 
 
 def _table(tasks: list[Json]) -> Table:
