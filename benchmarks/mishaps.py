@@ -80,8 +80,8 @@ def checkpoints(out: Path) -> list[Path]:
 
 def happen(
     kind: str, words: Sequence[str], out: Path, log: Path, took: float, rng: np.random.Generator, disk: Disk
-) -> Happened | None:
-    """Let it happen to the run in `out` within the seconds an undisturbed one `took`; None if that ended first."""
+) -> Happened | Ended:
+    """Let it happen to the run in `out` within the seconds an undisturbed one `took`; its end if that came first."""
     if kind == "disk":
         return full(words, out, log, rng, disk)
     number = {"term": signal.SIGTERM, "ctrl-c": signal.SIGINT}.get(kind, signal.SIGKILL)
@@ -101,7 +101,7 @@ def happen(
     sitting.send(number)
     ended = sitting.end()
     if ended.code == 0:
-        return None
+        return ended
     newest = checkpoints(out)[-1].name if checkpoints(out) else "none"
     text = f"{kind:8s} {signal.Signals(number).name} after {ended.seconds:.3f} s, newest checkpoint {newest}"
     wrong = "" if ended.code == -number else f"it ended with {ended.code}: {ended.said[-300:]}"
@@ -147,7 +147,9 @@ def damage(
     )
 
 
-def full(words: Sequence[str], out: Path, log: Path, rng: np.random.Generator, disk: Disk) -> Happened | None:
+def full(
+    words: Sequence[str], out: Path, log: Path, rng: np.random.Generator, disk: Disk
+) -> Happened | Ended:
     """A sitting on a disk with little room left; then room is made."""
     there = checkpoints(out)
     size = max((sum(f.stat().st_size for f in p.iterdir()) for p in there), default=6_000_000)
@@ -160,7 +162,7 @@ def full(words: Sequence[str], out: Path, log: Path, rng: np.random.Generator, d
         room = int(rng.uniform(1000, 0.6 * size))  # the moments are two thirds of a checkpoint
         ended = sit(words, log, largest=room).end()
     if ended.code == 0:
-        return None
+        return ended
     left = checkpoints(out)
     newest = left[-1].name if left else "none"
     return Happened(f"disk     full with room for {room:,} bytes, newest checkpoint {newest}", told(ended))
