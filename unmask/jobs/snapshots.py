@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unmask.errors import UnmaskError
+from unmask.models.weights.header import check_header
 
 FOLDER = "snapshots"
 EARLIEST = 1e-3  # the first mark of a run by time, as a share of its schedule
@@ -74,6 +75,7 @@ def snapshots(run: Path) -> list[Snapshot]:
     found = []
     for path in sorted((run / FOLDER).glob("step-*.safetensors")):
         try:
+            check_header(path)
             with safe_open(path, "pt") as file:
                 facts = file.metadata()
             found.append(
@@ -85,7 +87,7 @@ def snapshots(run: Path) -> list[Snapshot]:
                     float(facts["place"]),
                 )
             )
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (UnmaskError, OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise UnmaskError(
                 f"{path} is damaged ({error!r}) — expected a snapshot that the run wrote — remove the file"
             ) from None

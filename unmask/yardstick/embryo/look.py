@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from unmask.errors import UnmaskError
 from unmask.models import Shape
 from unmask.models.encoder import Encoder
 from unmask.models.heads import TokensHead
@@ -40,7 +41,13 @@ def reader_with(
     torch.manual_seed(seed)
     network = recipe.network(shape, frame.vocab)
     if weights is not None:
-        network.load_state_dict(weights)
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:  # names or shapes
+            raise UnmaskError(
+                f"a snapshot is not of this run's network ({str(error).splitlines()[-1].strip():.200}) — expected the "
+                "weights that the run wrote — remove the folder snapshots and pre-train again"
+            ) from None
     encoder, head = network.encoder, network.head
     assert isinstance(encoder, Encoder) and isinstance(head, TokensHead)
     return Reader(encoder.eval(), head.eval(), frame).to(dtype)
