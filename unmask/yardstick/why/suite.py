@@ -27,9 +27,10 @@ def of_suite(
         )
     suite = load_suite(suite_name)
     (task,) = chosen(suite, task_name)
-    if task.uses is not None or task.kind == "choose":
-        what = "has no training of its own" if task.uses is not None else "chooses between texts"
-        raise UnmaskError(f"{suite.name}:{task.name} {what} — a task that is trained row by row was expected")
+    if task.uses is not None:
+        raise UnmaskError(
+            f"{suite.name}:{task.name} has no training of its own — a task that is trained was expected — name {task.uses}"
+        )
     lacking = absent(data, task)
     if lacking:
         raise UnmaskError(
