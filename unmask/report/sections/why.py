@@ -126,12 +126,12 @@ def curves(starts: dict[str, Json], kinds: Sequence[str], title: str) -> Spec | 
             for point in run.get("points") or []:
                 for kind in kinds:
                     if isinstance(point.get(kind), int | float):
-                        y = float(f"{point[kind]:.5g}")
+                        value = float(f"{point[kind]:.5g}")
                         faint.append(
-                            {"step": point["step"], "y": y, "start": WORDS[start], "kind": kind,
+                            {"step": point["step"], "y": value, "start": WORDS[start], "kind": kind,
                              "curve": f"{start}/{kind}/{run.get('seed')}"}
                         )  # fmt: skip
-                        held.setdefault((kind, point["step"]), []).append(y)
+                        held.setdefault((kind, point["step"]), []).append(value)
         middle += [
             {"step": step, "y": median(ys), "start": WORDS[start], "kind": kind, "curve": f"{start}/{kind}"}
             for (kind, step), ys in sorted(held.items())
