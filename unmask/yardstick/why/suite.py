@@ -29,7 +29,7 @@ def of_suite(
     (task,) = chosen(suite, task_name)
     if task.uses is not None:
         raise UnmaskError(
-            f"{suite.name}:{task.name} has no training of its own — a task that is trained was expected — name {task.uses}"
+            f"{suite.name}:{task.name} has no training of its own — one that is trained was expected — name {task.uses}"
         )
     lacking = absent(data, task)
     if lacking:
