@@ -117,6 +117,8 @@ def _run_all(cases: list[Case], home: Path) -> list[Result]:
             if done:
                 del running[child]
                 results.append(_judge(case, home / f"case-{number}", status, usage))
+                if results[-1].verdict != "handled":
+                    print(_failed(results[-1]), file=sys.stderr, flush=True)
         time.sleep(0.005)
     return results
 
@@ -219,6 +221,10 @@ def _wrong(case: Case, code: int, said: str, message: str) -> str:
     return case.check() if case.check is not None else ""
 
 
+def _failed(result: Result) -> str:
+    return f"{result.verdict}: {result.case.input} × {result.case.entry}: {result.why[:600]}"
+
+
 def _ledger(case: Case) -> str:
     """Whether the ledger balances and has the reason that was expected."""
     from unmask.corpus.ledger import Ledger, LedgerError
@@ -245,19 +251,17 @@ def _table(results: list[Result], seconds: float) -> int:
         good = sum(result.verdict == "handled" for result in held)
         shown = name if len(name) <= 58 else name[:57] + "…"
         peak, took = max(result.memory for result in held), max(result.seconds for result in held)
-        print(
-            f"{shown.encode('utf-8', 'backslashreplace').decode():58} {f'{good} of {len(held)}':>9} {peak:9.0f} {took:8.1f}"
-        )
+        print(f"{shown:58} {f'{good} of {len(held)}':>9} {peak:9.0f} {took:8.1f}")
     for result in results:
         if result.verdict != "handled":
-            print(f"{result.verdict}: {result.case.input} × {result.case.entry}: {result.why[:600]}")
+            print(_failed(result))
     counts = Counter(result.verdict for result in results)
     print(
         f"tried {len(results)} ({len(by_input)} inputs): handled {counts['handled']}, crashed {counts['crashed']}, hung"
-        f" {counts['hung']}, over memory {counts['memory']}; bounds {MEMORY} MiB and {SECONDS} s each; peak"
-        f" {max(result.memory for result in results):.0f} MiB, longest {max(result.seconds for result in results):.1f} s;"
-        f" {seconds:.0f} s in all"
+        f" {counts['hung']}, over memory {counts['memory']}; bounds {MEMORY} MiB and {SECONDS} s each"
     )
+    peak, took = max(result.memory for result in results), max(result.seconds for result in results)
+    print(f"peak {peak:.0f} MiB, longest {took:.1f} s; {seconds:.0f} s in all")
     print(f"handled {counts['handled']} of {len(results)}")
     return int(counts["handled"] != len(results))
 

@@ -163,7 +163,9 @@ def _longest_target(charsmap: Any) -> float:
     """
     try:
         raw = base64.b64decode(charsmap or "", validate=True)
-        texts = raw[4 + struct.unpack("<I", raw[:4])[0] :] if raw else b""
+        begin = 4 + struct.unpack("<I", raw[:4])[0] if raw else 0
+        if begin > len(raw):
+            raise ValueError("a trie beyond its end")
     except (TypeError, ValueError, struct.error):
         raise UnmaskError("its precompiled_charsmap is damaged — fetch it again") from None
-    return max(map(len, texts.split(b"\0"))) / 3
+    return max(1.0, max(map(len, raw[begin:].split(b"\0"))) / 3)
