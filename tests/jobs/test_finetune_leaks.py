@@ -40,7 +40,9 @@ def texts(kind: str) -> tuple[list[str], list[str]]:
     join = "" if han else " "
     lines = [documents[n].replace("\n", join) for n in range(5)]
     cut = [list(line) if han else line.split() for line in lines]
-    changed = [("生" if han else "rain") if n % 12 == 6 else w for n, w in enumerate(cut[2])]
+    other = {"生": "年"} if han else {"rain": "moon"}
+    new = next(iter(other))
+    changed = [other.get(w, new) if n % 12 == 6 else w for n, w in enumerate(cut[2])]
     rows = [
         join.join(cut[0][3:40]).upper(),
         join.join(
@@ -70,7 +72,7 @@ def made(
         documents=given,
         out=root / "corpus",
         tokenizer=request.param,
-        vocab_size=400,
+        vocab_size=512,
         heldout=0.0,
         processes=1,
     )

@@ -138,6 +138,7 @@ def load_pretrained(folder: str | Path, heads: str | None = None) -> Loaded:
         raise UnmaskError(
             f'config.json says heads "{kind!s:.60}" — expected one of {", ".join(HEADS)} — fetch the folder again.'
         )
+    _fits(family, shape, kind)
     tensors = read_tensors(folder)
     if not shape.shared and shape.layers > len(tensors):  # before anything is made by that number
         raise UnmaskError(
@@ -199,6 +200,7 @@ def save_pretrained(
     kind = next(kind for kind, own in HEADS.items() if list(own) == theirs)
     if kind not in form.architectures:
         theirs, kind = [], "body"
+    _fits(form, shape, kind)
     config["architectures"] = [form.architectures[kind]]
     config["tie_word_embeddings"] = True
     config |= _ids(tokenizer, family, pad)
@@ -262,6 +264,15 @@ def _labels(config: dict[str, Any]) -> tuple[str, ...] | None:
     if not all(isinstance(name, str) for name in found):
         raise UnmaskError("id2label in config.json holds what is no text — expected names — mend the file.")
     return found
+
+
+def _fits(family: Family, shape: Shape, kind: str) -> None:
+    """That RoBERTa's masked-LM head, which takes the plain GELU whatever its configuration says, has this body's."""
+    if family.name == "roberta" and kind == "tokens" and shape.activation != "gelu":
+        raise UnmaskError(
+            f"the body's activation is {shape.activation} and the masked-LM head of a RoBERTa has gelu — body and head "
+            'with one activation are built here — without that head (heads="body") the model can be read.'
+        )
 
 
 def _family(config: dict[str, Any]) -> Family:
