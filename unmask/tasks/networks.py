@@ -43,8 +43,8 @@ class TaskModel(nn.Module):
 def classifier(shape: Shape, outputs: int, reads: Literal["first", "mean", "asked", "compare"]) -> TaskModel:
     """One output a row: from its first token as the family does it, its mean, an asked token, or two parts compared.
 
-    Comparing starts at zero with a gain, as `tagger` does: the scale of its four features is the pre-trained body's, and
-    a random layer over them starts far above chance (4 nats) and loses its first steps, some seeds all of them.
+    Comparing starts at zero with a gain, as `tagger` does: the scale of its four features is the pre-trained
+    body's, and a random layer over them starts far above chance (4 nats): some seeds lose all their steps to that.
     """
     pre = shape.norm == "pre"
     styles: dict[str, Style] = {
