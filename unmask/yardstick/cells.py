@@ -149,15 +149,6 @@ def beside(cells: Sequence[Cell], workers: int, threads: int) -> Iterator[Event]
             worker.wait()
 
 
-def in_turn(cells: Sequence[Cell]) -> Iterator[Event]:
-    """The same in this process, one after another."""
-    for cell in cells:
-        events: list[Event] = []
-        run_cell(cell, events.append)
-        yield from (e for e in events if e["event"] == "step")
-        yield {"event": "cell", "name": cell.name}
-
-
 def run_cells(cells: Sequence[Cell], workers: int, watch: Callable[[Event], None]) -> None:
     """Run all cells that are not finished yet, and say how many are left and for how long."""
     import time
@@ -174,16 +165,30 @@ def run_cells(cells: Sequence[Cell], workers: int, watch: Callable[[Event], None
             }
         )
     workers = max(1, min(workers, len(todo)))
-    stream = in_turn(todo) if workers == 1 else beside(todo, workers, max(1, cores() // workers))
     began, done = time.perf_counter(), 0
-    for event in stream:
-        if event["event"] != "cell":
-            watch(event)
-            continue
+
+    def ended(name: str) -> None:
+        nonlocal done
         done += 1
         left = (time.perf_counter() - began) / done * (len(todo) - done)
         rest = f", about {show_seconds(left)} left" if done < len(todo) else ""
-        watch({"event": "say", "text": f"{event['name']}: {done} of {len(todo)} fine-tunings{rest}"})
+        watch({"event": "say", "text": f"{name}: {done} of {len(todo)} fine-tunings{rest}"})
+
+    if workers == 1:
+        for cell in todo:
+            run_cell(cell, shown(cell.name, watch))
+            ended(cell.name)
+        return
+    for event in beside(todo, workers, max(1, cores() // workers)):
+        if event["event"] == "cell":
+            ended(event["name"])
+        else:
+            watch(event)
+
+
+def shown(name: str, watch: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Passes on the steps of a cell, under its name; what a fine-tuning says of itself is said once for all."""
+    return lambda event: watch({**event, "text": name}) if event["event"] == "step" else None
 
 
 def predictions(cell: Cell) -> dict[str, list[Any]]:
@@ -201,12 +206,8 @@ def worker() -> None:
     for line in sys.stdin:
         cell: Cell = from_json(Cell, json.loads(line), "the cell")
 
-        def emit(event: Event, name: str = cell.name) -> None:
-            if event["event"] == "step":
-                print(json.dumps({**event, "text": name}), flush=True)
-
         try:
-            run_cell(cell, emit)
+            run_cell(cell, shown(cell.name, lambda event: print(json.dumps(event), flush=True)))
         except UnmaskError as error:
             print(json.dumps({"event": "error", "text": f"{cell.name}: {error}"}), flush=True)
             return
