@@ -139,7 +139,7 @@ def _json(path: Path) -> Any:
         return None
     try:
         text = read_bounded(path, "a file of a run", LARGEST).decode("utf-8")
-        return clean(parse_json(text, constants=True))
+        return clean(parse_json(text, constants=True, halves=True))
     except (ValueError, RecursionError) as error:
         raise UnmaskError(
             f"{path} is no JSON ({error}) — expected the file a run wrote — restore or remove it"
@@ -164,7 +164,7 @@ def _metrics(path: Path, verb: str) -> tuple[list[Json], list[Json], list[str]]:
                 break
             text = raw.decode("utf-8", "replace")
             try:
-                line = clean(parse_json(text, constants=True)) if text.strip() else None
+                line = clean(parse_json(text, constants=True, halves=True)) if text.strip() else None
             except (ValueError, RecursionError):
                 broken += 1
                 continue
