@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "hostile"
 from case import Case
 
 MEMORY = 1024  # MiB that handling any input may take
-SECONDS = 60  # of the processor
+SECONDS = 60  # of the processor, and more for files of many megabytes: `_seconds`
 _WALL = 900  # seconds after which a child that waits for something is ended
 _ADDRESSES = 6 << 30  # bytes of address space beyond what is there: what spares the machine
 _LINE = 64 << 20  # bytes of the longest lines in a quick run; else a gigabyte
@@ -147,7 +147,8 @@ def _start(case: Case, notes: Path) -> int:
         limit = int(_status("VmSize") * 2**20) + _ADDRESSES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         used = int(time.process_time())
-        resource.setrlimit(resource.RLIMIT_CPU, (used + SECONDS, used + SECONDS + 5))
+        most = used + _seconds(case)
+        resource.setrlimit(resource.RLIMIT_CPU, (most, most + 5))
         spent = time.process_time()
         code, error = _handle(case)
         spent = time.process_time() - spent
@@ -161,6 +162,12 @@ def _start(case: Case, notes: Path) -> int:
         traceback.print_exc()
         sys.stderr.flush()
     os._exit(0)
+
+
+def _seconds(case: Case) -> int:
+    """What the input may take: a minute, and a quarter of a second for each MiB of its files (up to a gigabyte)."""
+    files = [Path(word) for word in case.words if len(word) < 1000 and os.path.isfile(word)]
+    return SECONDS + sum(min(file.stat().st_size, 1 << 30) for file in files) // (4 << 20)
 
 
 def _handle(case: Case) -> tuple[int, str]:

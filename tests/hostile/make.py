@@ -56,7 +56,7 @@ def _texts(home: Path) -> Iterator[Case]:
     }
     for number, (name, (file, says, counted)) in enumerate(sources.items()):
         error = says or ("" if name == "a name that is too long" else None)
-        small = ("--vocab-size", "512", "--processes", "1", "--no-deduplicate")
+        small = ("--vocab-size", "512", "--processes", "1")
         out = home / "out" / f"text {number}"
         made = ("corpus", file, "--out", str(out), *small)
         yield Case(name, "corpus", made, says=error, counted=counted, out=None if error is not None else out)
