@@ -80,7 +80,9 @@ def from_json(cls: Any, data: Any, where: str) -> Any:
         try:
             return float(data)
         except OverflowError:  # a whole number of hundreds of digits
-            raise UnmaskError(f"{where} is a number of {len(str(data)):,} digits; a float was expected") from None
+            raise UnmaskError(
+                f"{where} is a number of {len(str(data)):,} digits; a float was expected"
+            ) from None
     if cls is Path and isinstance(data, str | Path):
         return Path(data)
     if cls is types.NoneType and data is None:

@@ -85,7 +85,9 @@ def _from_cmrc(article: dict[str, Any], where: str) -> dict[str, Any]:
         name, question = _fields(qa, f"{where}: a question", query_id=str, query_text=str)
         given = qa.get("answers") or []
         if not isinstance(given, list):
-            raise UnmaskError(f'{where}: question "{name}": "answers" is no list — texts were expected — make it one')
+            raise UnmaskError(
+                f'{where}: question "{name}": "answers" is no list — texts were expected — make it one'
+            )
         answers = [{"text": text} for text in given]
         found.append({"id": name, "question": question, "answers": answers})
     return {"context": passage, "qas": found}
