@@ -45,10 +45,7 @@ class TokensHead(nn.Module):
         self._encoder = (encoder,)  # in a tuple, so that it is not a part of this module
         plain = shape.head == "plain"
         self.dense = nn.Linear(shape.width, shape.table_width, shape.bias) if dense and not plain else None
-        eps = (
-            1e-5 if shape.embedding else shape.eps
-        )  # ALBERT's ports use the framework's default in this one norm
-        self.norm = nn.LayerNorm(shape.table_width, eps, bias=shape.bias) if dense else None
+        self.norm = nn.LayerNorm(shape.table_width, shape.eps, bias=shape.bias) if dense else None
         self.bias = nn.Parameter(torch.zeros(shape.vocab))
         if self.dense is not None:
             start_small(self.dense, 0.02 / (2 * shape.layers) ** 0.5 if shape.norm == "pre" else 0.02)

@@ -248,7 +248,7 @@ def save_pretrained(
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
     if tokenizer is not None:
-        tokenizer.save(folder)
+        tokenizer.save(folder, shape.positions, segments=shape.segments > 1)
 
 
 def _labels(config: dict[str, Any]) -> tuple[str, ...] | None:
