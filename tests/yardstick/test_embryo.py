@@ -196,7 +196,10 @@ def test_words_are_counted_and_unknown_ones_left_out(root: Path, tmp_path: Path)
     assert found.counts["with an unknown piece"] > 0 and 0 < found.unknown["NOUN"] < 1
     drawn = sample(read_conllu(tmp_path / "a.conllu"), tokenizer, longest=4, most=9, unigram=None)
     for one in (found, drawn):  # every word of the file is somewhere
-        assert sum(n for what, n in one.counts.items() if what not in ("sentences", "words")) == one.counts["words"]
+        assert (
+            sum(n for what, n in one.counts.items() if what not in ("sentences", "words"))
+            == one.counts["words"]
+        )
     assert drawn.counts["not drawn"] > 0
     assert max(len(row) for row in found.rows) <= 4  # long sentences are divided, no word is lost
     for word in found.words:

@@ -80,7 +80,12 @@ def app(words: Sequence[str]) -> App:
         "embryo": embryo.embryo,
         **yardstick.verbs(),
     }
-    parts: dict[str, Any] = {"pretrain": pretrain, "finetune": finetune, "why": why, "verify-resume": verify_resume}
+    parts: dict[str, Any] = {
+        "pretrain": pretrain,
+        "finetune": finetune,
+        "why": why,
+        "verify-resume": verify_resume,
+    }
     for order, verb in enumerate(VERBS):
         if verb in made:
             root.command(made[verb], name=verb, sort_key=order)
