@@ -49,8 +49,7 @@ def remove_controls(text: str) -> tuple[str, Counter[str]]:
 @cache
 def _marks() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     """A character that combines with the one before it, too long a run of such, and what of it is too much."""
-    codes = [code for code in range(0x300, 0x1F000) if unicodedata.combining(chr(code))]
-    kinds = "".join(map(chr, codes))
+    kinds = "".join(filter(unicodedata.combining, map(chr, range(0x300, 0x1F000))))
     beyond = f"(?<=[{kinds}]{{{MOST_MARKS}}})[{kinds}]+"
     return re.compile(f"[{kinds}]"), re.compile(f"[{kinds}]{{{MOST_MARKS + 1}}}"), re.compile(beyond)
 

@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from unmask.errors import UnmaskError
 from unmask.store.encode import Piece, encode_piece
+from unmask.store.read import numbers
 from unmask.store.write import Tokenised, flat
 from unmask.tokens import load_tokenizer
 
@@ -125,11 +126,7 @@ def _to_stream(done: Tokenised) -> memoryview:
 
 def _from_stream(content: bytes) -> Tokenised:
     batch = pa.ipc.open_stream(content).read_next_batch()
-    arrays = {}
-    for name in batch.schema.names:
-        values = batch.column(name).values
-        kind = values.type.to_pandas_dtype()  # NumPy's; and no `to_numpy`, which loads pandas, too
-        arrays[name] = np.frombuffer(values.buffers()[1] or b"", kind, len(values))
+    arrays = {name: numbers(batch.column(name).values) for name in batch.schema.names}
     ids = json.loads(arrays.pop("ids").tobytes().decode("utf-8", "surrogatepass"))
     arrays["word_starts"] = arrays["word_starts"].view(np.bool_)
     return Tokenised(ids=ids, **arrays)
