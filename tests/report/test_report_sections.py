@@ -54,3 +54,11 @@ def test_none_is_no_section_and_the_unknown_are_pairs(tmp_path: Path) -> None:
     unknown = run_folder(tmp_path / "b", "other", {"deep": {"value": 3}})
     text = report([nothing, unknown], tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Measured" not in text and "deep.value" in text
+
+
+def test_leaks_of_several_runs_are_one_section(tmp_path: Path) -> None:
+    part = {"rows": 10, "train": {"duplicates": 1, "touched": 2, "too_short": 0, "samples": []}}
+    value = {"gram": 13, "shortest": 8, "parts": {"test": part}, "corpora": []}
+    runs = [run_folder(tmp_path / name, "leaks", value) for name in ("a", "b", "c")]
+    text = report(runs, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert text.count("Leaks</bdi></h2>") == 1 and all(f"<caption>{name}</caption>" in text for name in "abc")

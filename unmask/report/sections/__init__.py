@@ -8,6 +8,7 @@ already made visible (`text.clean`), never raises for a value that is missing, a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from unmask.report.read import Run
@@ -33,14 +34,33 @@ def kind(name: str) -> str:
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
-    """The sections of all stored evaluations that have a maker, in the order of the runs and names."""
-    made = [
-        MAKERS[kind(name)](run, value)
-        for run in runs
-        for name, value in run.evaluations.items()
-        if kind(name) in MAKERS and isinstance(value, dict)
-    ]
-    return [section for section in made if section is not None]
+    """The sections of the evaluations that have a maker, in the order of runs and names; leaks together, last."""
+    made, leaking = [], []
+    for run in runs:
+        for name, value in run.evaluations.items():
+            if kind(name) not in MAKERS or not isinstance(value, dict):
+                continue
+            section = MAKERS[kind(name)](run, value)
+            if section is not None:
+                (leaking if kind(name) == "leaks" else made).append((run, section))
+    return [section for _, section in made] + together(leaking)
+
+
+def together(made: Sequence[tuple[Run, Section]]) -> list[Section]:
+    """One section of those of several runs, the tables under their names: eight runs need no eight headings."""
+    if len(made) < 2:
+        return [section for _, section in made]
+    tables = []
+    for run, section in made:
+        for table in section.tables:
+            words = (
+                f"{run.name}: {table.caption[:1].lower()}{table.caption[1:]}" if table.caption else run.name
+            )
+            tables.append(replace(table, caption=words))
+    notes = list(dict.fromkeys(note for _, section in made for note in section.notes))
+    first = made[0][1]
+    title = first.title.partition(":")[0]
+    return [Section(title, first.lead.removesuffix(" Nothing was found."), tables=tables, notes=notes)]
 
 
 __all__ = ["MAKERS", "Section", "Table", "kind", "sections"]
