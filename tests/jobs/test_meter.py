@@ -56,6 +56,13 @@ def test_a_loss_that_sits_on_the_unigram_line_is_told_while_it_runs_and_once() -
     assert plateau.add({"step": 9, "place": 1.0, "skipped": 3}) is None
 
 
+def test_a_corpus_of_one_word_has_a_line_at_nought() -> None:
+    lines = [{"step": n, "place": n / 9, "terms": {"mlm": 1.0}} for n in range(1, 10)]
+    plateau = Plateau("mlm", 0.0, 0.0, lines[:3])
+    assert [plateau.add(line) for line in lines[3:]] == [None] * 6
+    assert stuck(lines * 5, "mlm", 0.0, 0.0) is None
+
+
 def test_a_meter_of_updates_that_were_left_out_has_no_loss() -> None:
     meter = Meter()
     bad = Step(1, {"mlm": torch.tensor(float("nan"))}, {"mlm": 3}, torch.tensor(float("nan")), 9, False)

@@ -122,7 +122,8 @@ def train(
             }
             watch({"event": "step", **ends, **seen})
             meter, logged = Meter(), now
-            warning = plateau.add(seen)
+            # Only the first process knows the corpus's line, and only it has somebody to tell.
+            warning = plateau.add(seen) if run is not None else None
             if warning:
                 watch({"event": "say", "text": warning})
 

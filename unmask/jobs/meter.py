@@ -73,6 +73,11 @@ def recorded_places(run: Path) -> list[float]:
     return places
 
 
+def _off(value: float, unigram: float) -> bool:
+    """Whether a loss is not on the line. A text of one word alone has an entropy of 0, which nothing divides."""
+    return abs(value - unigram) > NEAR * unigram
+
+
 def stuck(lines: Sequence[dict[str, Any]], term: str, unigram: float, warmup: float) -> str | None:
     """What to tell of a run whose smoothed `term` stayed at the unigram entropy over the last third of its schedule.
 
@@ -86,7 +91,7 @@ def stuck(lines: Sequence[dict[str, Any]], term: str, unigram: float, warmup: fl
         smooth = value if smooth is None else (1 - SMOOTHING) * smooth + SMOOTHING * value
         if line["place"] >= 2 / 3:
             last.append(smooth)
-    if len(last) < LEAST or any(abs(value / unigram - 1) > NEAR for value in last):
+    if len(last) < LEAST or any(_off(value, unigram) for value in last):
         return None
     return (
         f"the masked loss stayed at {last[-1]:.2f} nats, where the frequencies of words alone lead "
@@ -116,7 +121,7 @@ class Plateau:
         if value is None or line.get("place", 0.0) < self._warmup:
             return None
         self._smooth = value if self._smooth is None else (1 - SMOOTHING) * self._smooth + SMOOTHING * value
-        if abs(self._smooth / self._unigram - 1) > NEAR:
+        if _off(self._smooth, self._unigram):
             self._since, self._lines = None, 0
             return None
         self._since = line["place"] if self._since is None else self._since
