@@ -49,7 +49,9 @@ def test_every_recipe_and_task_is_a_command(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    kinds = {"pretrain": list(RECIPES), "finetune": list(TASKS)}.get(verb, [""])
+    kinds = {"pretrain": list(RECIPES), "verify-resume": list(RECIPES), "finetune": list(TASKS)}.get(
+        verb, [""]
+    )
     for kind in kinds:
         assert main([verb, *kind.split(), "--help"]) == 0
         shown = capsys.readouterr().out

@@ -96,6 +96,7 @@ def prepare(
     from_scratch: bool,
 ) -> Prepared:
     """Read and check everything, before any training. Raises `UnmaskError` for whatever is wrong with the input."""
+    model_folder(model)  # one that is not there is said before a large file is read
     read: dict[str, Examples] = {"train": task.read(train)}
     # Before rows are held out: a rare label may lie among those alone.
     labels, said = task.labels(read["train"])
