@@ -3,7 +3,7 @@
     python -m benchmarks.resume --quick     about a dozen SIGKILLs, well under a minute
     python -m benchmarks.resume             two hundred mishaps: SIGKILL, also while a checkpoint is being written;
                                             SIGTERM; Ctrl-C; full disks; cut and flipped newest checkpoints;
-                                            fine-tunings; then two and four processes
+                                            fine-tunings; then two and four processes (--mishaps N: the first N)
 
 A run is disturbed some times, each time the same command is given again, and its final weights, moments and model are
 compared with the undisturbed run's. A mishap is survived if that run reached its end with no byte of difference (and
@@ -28,6 +28,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from benchmarks.mishaps import KINDS, Disk, happen
 from benchmarks.sittings import Ended, import_as, sit
+from unmask.errors import UnmaskError
 from unmask.machine.compare import apart, difference
 from unmask.randomness import generator
 
@@ -45,11 +46,16 @@ TOGETHER = 6  # updates of several processes
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} kills")
+    parser.add_argument(
+        "--mishaps", type=int, default=LONG, help=f"the first so many of the {LONG}, whose order is drawn"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the mishaps and their instants")
     given = parser.parse_args()
+    if not 1 <= given.mishaps <= LONG:
+        parser.error(f"--mishaps is {given.mishaps}: 1 to {LONG} was expected")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is mounted is unmounted
     began = time.perf_counter()
-    kinds = ["kill"] * QUICK if given.quick else shuffled(given.seed)
+    kinds = ["kill"] * QUICK if given.quick else shuffled(given.seed)[: given.mishaps]
     with tempfile.TemporaryDirectory(prefix="unmask-resume-") as folder, Disk.made() as disk:
         survived, tried = run_all(kinds, given.seed, Path(folder), disk)
         if not given.quick:
@@ -159,7 +165,10 @@ def finish(words: list[str], log: Path, straight: Path, out: Path) -> str:
     ended = sit(words, log).end()
     if ended.code:
         return f"the last sitting ended with {ended.code}: {ended.said[-300:]}"
-    found = difference(straight, out)
+    try:
+        found = difference(straight, out)
+    except UnmaskError as error:  # it says that it ended well, and it did not
+        return str(error)
     return f"{found.different:,} of {found.compared:,} bytes differ" if found.different else ""
 
 

@@ -18,6 +18,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOTS = (
+    "torch",
+    "unmask",
+    "cyclopts",
+    "rich",
+    "numpy",
+    "safetensors",
+    "tokenizers",
+    "pyarrow",
+)  # imported for all
 READY = 2e-4  # seconds between two looks at a child
 
 
@@ -69,17 +79,21 @@ def sit(words: Sequence[str], log: Path, *, largest: int | None = None, note: Pa
     """Begin `unmask WORDS`. `largest` bounds the bytes of a file it writes; `note` gets the names of its modules."""
     sys.stdout.flush()
     sys.stderr.flush()
+    file = open(
+        log, "w", encoding="utf-8"
+    )  # here: whoever looks at it must not read what the last sitting said
     began = time.perf_counter()
     pid = os.fork()
     if pid:
+        file.close()
         return Sitting(pid, log, began)
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        with open(log, "w", encoding="utf-8") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        file.close()
         if largest is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
         from unmask.__main__ import main
@@ -98,16 +112,7 @@ def sit(words: Sequence[str], log: Path, *, largest: int | None = None, note: Pa
 def import_as(note: Path) -> None:
     """Import what an earlier sitting imported, so that the next ones need not."""
     for name in note.read_text(encoding="utf-8").split():
-        if name.split(".")[0] in (
-            "torch",
-            "unmask",
-            "cyclopts",
-            "rich",
-            "numpy",
-            "safetensors",
-            "tokenizers",
-            "pyarrow",
-        ):
+        if name.split(".")[0] in ROOTS:
             try:
                 importlib.import_module(name)
             except ImportError:  # a name that is no module of its own, such as torch.ops

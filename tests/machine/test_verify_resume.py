@@ -96,6 +96,12 @@ def test_every_byte_counts(tmp_path: Path) -> None:
     shutil.rmtree(other / "checkpoints")
     with pytest.raises(UnmaskError, match="finished run was expected"):
         difference(one, other)
+    for run in (one, other):  # a fine-tuning keeps no checkpoints
+        Run.open(run).note(verb="finetune")
+    assert difference(one, other) == Difference(8, 4)
+    (other / "model" / "model.safetensors").unlink()
+    with pytest.raises(UnmaskError, match="finished run was expected"):
+        difference(one, other)
 
 
 def test_how_many_updates_fit(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Two finished runs beside each other, byte by byte and loss by loss. Reads files, computes nothing anew.
 
-Weights and moments are compared as they lie in the newest checkpoint, and the model as it was exported: a header
-names the tensors in a fixed order, so equal runs are equal files.
+Weights and moments of a pre-training are compared as they lie in the newest checkpoint, and the model of any run as
+it was exported: a header names the tensors in a fixed order, so equal runs are equal files.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ class Difference:
 
 
 def ends(run: Path) -> dict[str, Path]:
-    """What a finished run leaves: its final weights, moments and model. Raises UnmaskError where one is missing."""
+    """What a finished run leaves: its final weights, moments and model; a fine-tuning keeps its model alone.
+
+    Raises UnmaskError where one is missing.
+    """
     newest = max((run / "checkpoints").glob("step-*"), default=run / "checkpoints")
-    found = {name: newest / name for name in FILES} | {
-        f"model/{path.name}": path for path in sorted((run / "model").glob("*.safetensors"))
-    }
+    kept = () if Run.open(run).about["verb"] == "finetune" else FILES
+    models = sorted((run / "model").glob("*.safetensors")) or [run / "model" / "model.safetensors"]
+    found = {name: newest / name for name in kept} | {f"model/{path.name}": path for path in models}
     for path in found.values():
         if not path.is_file():
             raise UnmaskError(f"{path} is missing — a finished run was expected — run it to its end")
