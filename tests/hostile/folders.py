@@ -410,7 +410,7 @@ def stopped() -> dict[str, Change]:
         return as_json("building/gathered.json", lambda d: {**d, "gathered": {**d["gathered"], **more}})
 
     found |= {
-        "building: a text elsewhere": state(files=[{"file": "../../x", "batches": 1, "documents": 9}]),
+        "building: a text elsewhere": state(files=[{"file": "../../x", "batches": [0], "documents": 9}]),
         "building: other counts": state(documents=10**9), "building: counts below zero": state(documents=-1),
         "building: no ledger": as_json("building/gathered.json", lambda d: {**d, "ledger": {"stages": 5}}),
         "building: a ledger that lies": as_json("building/gathered.json", lambda d: {**d, "ledger": {"stages": [{"name": "x", "unit": "y", "in": 5, "kept": {}, "split": {}, "cut": {}, "dropped": {}}]}}),

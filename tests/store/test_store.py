@@ -19,7 +19,7 @@ from unmask.corpus import Document, readers
 from unmask.errors import UnmaskError
 from unmask.store import Store, build, gather, shards
 from unmask.store.encode import Piece, encode_documents
-from unmask.store.worker import workers
+from unmask.store.worker import Workers
 from unmask.tokens import Tokenizer, train_tokenizer
 
 WORDS = "the cat dog sat mat while seven birds sang loudly old trees near our house today".split()
@@ -132,6 +132,40 @@ def test_processes_do_not_change_a_byte(
     monkeypatch.setattr(gather, "FILE_BYTES", 4000)
     build.build([corpus_text], tmp_path / "two", vocab_size=256, processes=2)
     assert contents(tmp_path / "two") == contents(one)
+
+
+def test_text_is_encoded_while_more_is_gathered(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The language of the first batch is not that of the text: what was encoded by it is not used."""
+    monkeypatch.setattr(gather, "BATCH_BYTES", 300)
+    monkeypatch.setattr(gather, "FILE_BYTES", 4000)
+    texts = [story.text for story in STORIES[:2]] + [CHINESE.replace("\n", f"{n}。\n") for n in range(300)]
+    documents = [Document(text, str(number), "memory") for number, text in enumerate(texts)]
+    begun: list[Piece] = []
+
+    class Watched(Workers):
+        def begin(self, piece: Piece) -> None:
+            begun.append(piece)
+            super().begin(piece)
+
+    def result(self: Workers, piece: Piece, tokenizer: Tokenizer) -> object:
+        assert piece in self._begun
+        return Workers.result(self, piece, tokenizer)
+
+    monkeypatch.setattr(build, "Workers", Watched)
+    for processes in (1, 2):
+        if processes == 2:
+            monkeypatch.setattr(Watched, "result", result, raising=False)
+        out = tmp_path / str(processes)
+        store = build.build(
+            documents=documents, out=out, tokenizer=tokenizer, heldout=0.1, processes=processes
+        )
+    half = len(begun) // 2
+    assert begun[:half] == [Piece(p.file.replace("/2/", "/1/"), p.at, p.language) for p in begun[half:]]
+    assert {piece.language for piece in begun[half : half + half // 2]} == {"en"}
+    assert {piece.language for piece in begun[half + half // 2 :]} == {"zh"} == {store.manifest["language"]}
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
 def test_a_stopped_build_goes_on(
@@ -343,9 +377,10 @@ def test_a_build_needs_no_guarded_main(tmp_path: Path, corpus_text: Path, one: P
 def test_a_worker_that_dies_is_told(
     tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokenizer.save(tmp_path)
-    with (
-        workers(tmp_path, "en", 2) as encode,
-        pytest.raises(UnmaskError, match=r"worker process ended \(1\)"),
-    ):
-        list(encode([Piece(str(tmp_path / "nothing.arrow"), 0)] * 9))
+    tokenizer.save(tmp_path / "tokenizer")
+    pieces = [Piece(str(tmp_path / "nothing.arrow"), at, "en") for at in range(9)]
+    with Workers(tmp_path, 2) as workers, pytest.raises(UnmaskError, match=r"worker process ended \(1\)"):
+        for piece in pieces:
+            workers.begin(piece)
+        for piece in pieces:
+            workers.result(piece, tokenizer)

@@ -2,7 +2,8 @@
 
 The bytes of the folder depend on the text and the settings alone, never on the number of processes: batches are cut
 by the text, encoded in any process, and written in their order. A build that was stopped goes on where it was: the
-gathered text and every finished shard are kept in `DIR/building` until the manifest, which is written last.
+gathered text and every finished shard are kept in `DIR/building` until the manifest, which is written last. With a
+tokenizer at hand, text is encoded while more is gathered.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from unmask.corpus.sources import find_sources, identity
 from unmask.corpus.streams import inner_suffix
 from unmask.errors import UnmaskError, nearest
 from unmask.randomness import permutation_slice
+from unmask.store.encode import Piece
 from unmask.store.gather import Gathered, Rules, gather
 from unmask.store.read import FORMAT, PARTS, Store, load_counts, read_manifest, sha256
 from unmask.store.shards import write_shards
+from unmask.store.worker import Workers
 from unmask.store.write import write_bytes, write_json
 from unmask.tokens import KINDS, Tokenizer, load_tokenizer
 from unmask.tokens.sample import Sample
@@ -104,28 +107,33 @@ def build(
     write_json(building / "settings.json", settings)
 
     state_file = building / "gathered.json"
-    if state_file.is_file() and rereadable:
-        state = _stopped(state_file)
-        tell("the text has been gathered before: going on")
-    else:
-        ledger = Ledger()
-        if files.came:
-            ledger.stage(files.name, files.unit).merge(files)
-        raw = _read(documents, sources, layout, column, ledger, tell)
-        rules = Rules(deduplicate, repeated_line_bytes, excluded)
-        state = _gather(raw, building, rules, ledger, settings, given, tell)
-        write_json(state_file, state)
-    gathered = Gathered(**state["gathered"])
-    if finished:  # the sources could not be compared before they were read
-        shutil.rmtree(building)
-        if read_manifest(folder)["text_sha256"] != gathered.text_sha256:
-            raise UnmaskError(
-                f"{folder} holds a corpus of another text — choose another folder, or delete this one"
-            )
-        return Store(folder)
-    held = load_tokenizer(building / "tokenizer", state["language"])
-    chosen = heldout_documents(gathered.documents, heldout, seed)
-    lines = write_shards(folder, gathered, held, chosen, processes, tell)
+    with Workers(building, processes) as workers:
+        if state_file.is_file() and rereadable:
+            state = _stopped(state_file)
+            tell("the text has been gathered before: going on")
+        else:
+            ledger = Ledger()
+            if files.came:
+                ledger.stage(files.name, files.unit).merge(files)
+            raw = _read(documents, sources, layout, column, ledger, tell)
+            rules = Rules(deduplicate, repeated_line_bytes, excluded)
+            if given:
+                given.save(building / "tokenizer")
+                workers.start(0 if finished else processes or 0)
+            early = workers if given and not finished else None
+            state = _gather(raw, building, rules, ledger, settings, given, early, tell)
+            write_json(state_file, state)
+        gathered = Gathered(**state["gathered"])
+        if finished:  # the sources could not be compared before they were read
+            shutil.rmtree(building)
+            if read_manifest(folder)["text_sha256"] != gathered.text_sha256:
+                raise UnmaskError(
+                    f"{folder} holds a corpus of another text — choose another folder, or delete this one"
+                )
+            return Store(folder)
+        held = load_tokenizer(building / "tokenizer", state["language"])
+        chosen = heldout_documents(gathered.documents, heldout, seed)
+        lines = write_shards(folder, gathered, held, chosen, workers, tell)
     return _finish(folder, settings, state, gathered, held, lines, tell)
 
 
@@ -141,7 +149,8 @@ def _stopped(file: Path) -> dict[str, Any]:
             gathered.documents > 0,
         ]
         for number, each in enumerate(gathered.files):
-            right += [each["file"] == f"text-{number:05d}.arrow", each["batches"] > 0, each["documents"] > 0]
+            right += [each["file"] == f"text-{number:05d}.arrow", each["documents"] > 0]
+            right += [min(each["batches"]) >= 0, all(isinstance(at, int) for at in each["batches"])]
             right += [(file.parent / each["file"]).is_file()]
         if not all(right) or sum(each["documents"] for each in gathered.files) != gathered.documents:
             raise ValueError("its counts or files are not those of a build")
@@ -249,24 +258,35 @@ def _gather(
     ledger: Ledger,
     settings: dict[str, Any],
     given: Tokenizer | None,
+    early: Workers | None,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
+    """Gather, find the language, train a tokenizer. `early` encodes meanwhile, if no training has to be waited for."""
     seed, kind = settings["seed"], settings["tokenizer"]
     judged = Sample(_LANGUAGE_BYTES, seed, "language sample")
     lines = Sample(UNIGRAM_BYTES if kind == "unigram" else SAMPLE_BYTES, seed, "tokenizer sample")
-    gathered = gather(raw, building, rules, ledger, [judged] if given else [judged, lines], say)
+    language = guess = "" if settings["language"] == "auto" else settings["language"]
+
+    def begin(file: Path, at: int) -> None:
+        nonlocal guess
+        if early:
+            guess = guess or detect_language(judged.texts())  # of the first batch: it is seldom another later
+            early.begin(Piece(str(file), at, guess))
+
+    gathered = gather(raw, building, rules, ledger, [judged] if given else [judged, lines], say, begin)
     if not gathered.documents:
         raise UnmaskError("no document is left after cleaning — " + "; ".join(ledger.lines()))
-    language = settings["language"]
-    if language == "auto":
+    if not language:
         language = detect_language(judged.texts())
         say(f"language: {language}")
+    if early and language != guess:
+        early.forget()
     held = given or train_on(lines.texts(), kind, settings["vocab_size"], settings["lowercase"], language)
     if not given:
+        held.save(building / "tokenizer")
         asked = settings["vocab_size"]
         fewer = f" (of {asked:,} asked for: the text gives no more)" if held.vocab.size < asked else ""
         say(f"trained a {kind} tokenizer of {held.vocab.size:,} pieces{fewer} on {lines.bytes / 1e6:,.1f} MB")
-    held.save(building / "tokenizer")
     return {"gathered": vars(gathered), "language": language, "ledger": ledger.to_json()}
 
 

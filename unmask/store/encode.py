@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 
 from unmask.corpus.sentences import split_sentences
 from unmask.corpus.words import word_starts
+from unmask.errors import UnmaskError
 from unmask.store.write import Tokenised
 from unmask.tokens import Tokenizer, token_starts
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A record batch of a gathered text file: what a worker is asked to encode."""
+    """A batch of a gathered text file: what a worker is asked to encode."""
 
     file: str
-    batch: int
+    at: int  # the byte where it begins
+    language: str
 
 
 def encode_documents(
@@ -88,13 +90,17 @@ def _bounds(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
 
-def encode_piece(piece: Piece, tokenizer: Tokenizer, language: str) -> Tokenised:
+def encode_piece(piece: Piece, tokenizer: Tokenizer) -> Tokenised:
     """Read a piece from its file and encode it."""
-    return encode_documents(*read_piece(piece), tokenizer, language)
+    return encode_documents(*read_piece(piece), tokenizer, piece.language)
 
 
 def read_piece(piece: Piece) -> tuple[list[str], list[str]]:
     """The ids and the texts of a piece."""
-    with pa.OSFile(piece.file, "rb") as stream:
-        batch = pa.ipc.open_file(stream).get_batch(piece.batch)
-        return batch.column("id").to_pylist(), batch.column("text").to_pylist()
+    try:
+        with pa.OSFile(piece.file, "rb") as stream:
+            stream.seek(piece.at)
+            batch = pa.ipc.open_stream(stream).read_next_batch()
+            return batch.column("id").to_pylist(), batch.column("text").to_pylist()
+    except (pa.ArrowException, OSError, StopIteration, KeyError) as error:
+        raise UnmaskError(f"{piece.file} is damaged ({error}) — delete the folder and build again") from None

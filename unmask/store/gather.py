@@ -2,7 +2,8 @@
 
 Duplicates can only be found in the order of the text, and a tokenizer needs a sample of all of it, so the text is
 read once here and kept (compressed, a third of its size) until its shards are written. Memory holds one batch of
-documents, 8 bytes for each distinct document and long line, and the samples.
+documents, 8 bytes for each distinct document and long line, and the samples. Whoever wants a batch as soon as it is
+written is told where it lies: with a tokenizer at hand it can be encoded while the next one is gathered.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _SCHEMA = pa.schema([("id", pa.string()), ("text", pa.large_string())])
 class Gathered:
     """What the first pass wrote."""
 
-    files: list[dict[str, Any]]  # name, batches, documents
+    files: list[dict[str, Any]]  # name, batches (the byte where each begins), documents
     documents: int
     bytes: int
     text_sha256: str
@@ -58,11 +59,15 @@ def gather(
     ledger: Ledger,
     samples: list[Sample],
     say: Callable[[str], None],
+    written: Callable[[Path, int], None],
 ) -> Gathered:
-    """Clean, deduplicate and write the documents; every line that stays goes to the samples, too."""
+    """Clean, deduplicate and write the documents; every line that stays goes to the samples, too.
+
+    `written` is told of each batch: its file, and the byte where it begins.
+    """
     seen_documents, seen_lines = Seen(), Seen()
     digest = hashlib.sha256()
-    files = _Files(folder)
+    files = _Files(folder, written)
     batch: list[Document] = []
     held = 0
 
@@ -169,32 +174,39 @@ def _repeated(lines: list[list[str]], gone: list[dict[int, str]], least: int, se
 
 
 class _Files:
-    """Writes batches of documents to compressed Arrow files of bounded size."""
+    """Writes batches of documents to files of bounded size, each batch a compressed Arrow stream of its own.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    So a batch can be read before its file is whole.
+    """
+
+    def __init__(self, folder: Path, written: Callable[[Path, int], None]) -> None:
+        self.folder, self._written = folder, written
         self.listed: list[dict[str, Any]] = []
         self.documents = self.bytes = 0
-        self._writer: Any = None
-        self._held = self._batches = self._rows = 0
+        self._sink: Any = None
+        self._held = self._rows = 0
+        self._batches: list[int] = []
 
     def write(self, documents: list[Document]) -> bool:
         """Write one batch; true if that filled a file."""
         if not documents:
             return False
-        if self._writer is None:
-            name = self.folder / f"text-{len(self.listed):05d}.arrow"
-            self._writer = pa.ipc.new_file(
-                str(name), _SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd")
-            )
+        name = self.folder / f"text-{len(self.listed):05d}.arrow"
+        if self._sink is None:
+            self._sink = pa.OSFile(str(name), "wb")
         arrays = [
             texts([d.id for d in documents], _SCHEMA.field("id").type),
             texts([d.text for d in documents], _SCHEMA.field("text").type),
         ]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA))
+        begin = self._sink.tell()
+        with pa.ipc.new_stream(
+            self._sink, _SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd")
+        ) as writer:
+            writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA))
+        self._written(name, begin)
         size = int(arrays[1].nbytes)
         self._held += size
-        self._batches += 1
+        self._batches.append(begin)
         self._rows += len(documents)
         self.bytes += size
         self.documents += len(documents)
@@ -204,8 +216,8 @@ class _Files:
         return False
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        if self._sink is not None:
+            self._sink.close()
             name = f"text-{len(self.listed):05d}.arrow"
             self.listed.append({"file": name, "batches": self._batches, "documents": self._rows})
-        self._writer, self._held, self._batches, self._rows = None, 0, 0, 0
+        self._sink, self._held, self._batches, self._rows = None, 0, [], 0

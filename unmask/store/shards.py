@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,17 +16,15 @@ from numpy.typing import NDArray
 from unmask.bounded import load_json
 from unmask.corpus.ledger import Ledger, LedgerError
 from unmask.errors import UnmaskError
-from unmask.store.encode import Piece, encode_piece, read_piece
+from unmask.store.encode import Piece, read_piece
 from unmask.store.gather import Gathered
 from unmask.store.read import PARTS
-from unmask.store.worker import workers
+from unmask.store.worker import Workers
 from unmask.store.write import Shard, Tokenised, write_bytes, write_json
 from unmask.tokens import Tokenizer
 
-Encode = Callable[[list[Piece]], Iterator[Tokenised]]
 _SAMPLE = 100_000  # characters of text that the size of all shards is judged by
 _SURELY = 0.8  # of what they are judged to need must be there: a build that fits must not be refused
-_WORTH = 4  # pieces that pay for starting a process
 
 
 def write_shards(
@@ -36,7 +32,7 @@ def write_shards(
     gathered: Gathered,
     tokenizer: Tokenizer,
     heldout: NDArray[np.int64],
-    processes: int | None,
+    workers: Workers,
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """Write a train and a held-out shard for every gathered file; a finished one is not done again.
@@ -44,32 +40,41 @@ def write_shards(
     Returns a line each: `train` and `heldout` (lines of the manifest, or None), `unigram` (a file), `ledger`.
     """
     building = folder / "building"
-    if processes is not None and processes < 1:
-        raise UnmaskError(f"processes is {processes} — expected at least 1")
     _check_room(folder, gathered, tokenizer)
-    batches = sum(file["batches"] for file in gathered.files)
-    count = processes or min(_processors(), batches // _WORTH)
+    finished = [_done(folder, building / f"shard-{number:05d}.json") for number in range(len(gathered.files))]
+    pieces = [
+        [Piece(str(building / file["file"]), at, tokenizer.language) for at in file["batches"]]
+        for file in gathered.files
+    ]
+    for done, own in zip(finished, pieces, strict=True):
+        for piece in own if done is None else ():
+            workers.begin(piece)
     lines: list[dict[str, Any]] = []
-    with _encoder(building / "tokenizer", tokenizer, min(count, batches)) as encode:
-        first = 0
-        for number, file in enumerate(gathered.files):
-            done = _done(folder, building / f"shard-{number:05d}.json")
-            if done is None:
-                pieces = [Piece(str(building / file["file"]), batch) for batch in range(file["batches"])]
-                done = _one(folder, number, encode(pieces), first, tokenizer, heldout)
-                say(f"wrote shard {number + 1} of {len(gathered.files)}")
-            lines.append(done)
-            first += file["documents"]
+    first = 0
+    for number, done in enumerate(finished):
+        if done is None:
+            done = _one(
+                folder,
+                number,
+                (workers.result(piece, tokenizer) for piece in pieces[number]),
+                first,
+                tokenizer,
+                heldout,
+            )
+            say(f"wrote shard {number + 1} of {len(gathered.files)}")
+        lines.append(done)
+        first += gathered.files[number]["documents"]
     return lines
 
 
 def _check_room(folder: Path, gathered: Gathered, tokenizer: Tokenizer) -> None:
     """Raise `UnmaskError` if the disk is clearly too small for the shards that are not there yet."""
-    texts = read_piece(Piece(str(folder / "building" / gathered.files[0]["file"]), 0))[1]
+    first = gathered.files[0]
+    texts = read_piece(Piece(str(folder / "building" / first["file"]), first["batches"][0], ""))[1]
     sample = "\n".join(islice(texts, _SAMPLE // 1000))[:_SAMPLE]
     share = int(tokenizer.encode_flat(sample.split("\n"))[2].sum()) / len(sample.encode())  # tokens a byte
     width = (2 if tokenizer.vocab.size <= 1 << 16 else 4) + 1 / 8  # and a bit for the word start
-    done = sum(file.stat().st_size for file in folder.glob("*.arrow"))
+    done = sum(file.stat().st_size for file in (*folder.glob("*.arrow"), *folder.glob("building/*.tokens")))
     needed = int(gathered.bytes * share * width * _SURELY) - done
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -77,11 +82,6 @@ def _check_room(folder: Path, gathered: Gathered, tokenizer: Tokenizer) -> None:
             f"{folder} has {free / 1e9:.2f} GB of room, and the tokens of {gathered.bytes / 1e9:.2f} GB of text need at"
             f" least {needed / 1e9:.2f} GB — make room and run the same command again: it goes on where it was"
         )
-
-
-def _processors() -> int:
-    """The processors that this process may use, which can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _done(folder: Path, file: Path) -> dict[str, Any] | None:
@@ -140,13 +140,3 @@ def _one(
     write_bytes(folder / "building" / line["unigram"], buffer.getvalue())
     write_json(folder / "building" / f"shard-{number:05d}.json", line)
     return line
-
-
-@contextmanager
-def _encoder(folder: Path, tokenizer: Tokenizer, processes: int) -> Iterator[Encode]:
-    """Something that encodes pieces in their order: in this process, or in several."""
-    if processes > 1:
-        with workers(folder, tokenizer.language, processes) as encode:
-            yield encode
-    else:
-        yield lambda pieces: (encode_piece(piece, tokenizer, tokenizer.language) for piece in pieces)

@@ -2,8 +2,8 @@
 
 A worker is a process of our own, started anew: it never imports the caller's `__main__`, so a build may be called
 from a notebook, from a script without a guard or from standard input, and nothing is pickled. The first line of
-its input names the tokenizer; every further line is a piece of the gathered text, and is answered by a line with a
-number and so many bytes of an Arrow stream. It ends with its input.
+its input names the tokenizer; every further line is a piece of the gathered text and a file for its tokens, an Arrow
+stream, and is answered by a line once they are there. It ends with its input.
 """
 
 from __future__ import annotations
@@ -15,11 +15,8 @@ import queue
 import signal
 import subprocess
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -29,62 +26,109 @@ from unmask.errors import UnmaskError
 from unmask.store.encode import Piece, encode_piece
 from unmask.store.read import numbers
 from unmask.store.write import Tokenised, flat
-from unmask.tokens import load_tokenizer
+from unmask.tokens import Tokenizer, load_tokenizer
 
-_AHEAD = 3  # pieces a process that may wait: memory holds this many results
+_WORTH = 4  # pieces that pay for starting a process
+_DONE = b"done\n"
 
 
-@contextmanager
-def workers(
-    tokenizer: Path, language: str, count: int
-) -> Iterator[Callable[[list[Piece]], Iterator[Tokenised]]]:
-    """Start `count` processes; what is yielded encodes pieces in them and gives the results in their order.
+class Workers:
+    """Encodes pieces in processes while the caller does something else: `begin` them, then ask for the `result`.
 
-    Raises `UnmaskError` if a process dies.
+    Results wait in files of `building`, so memory holds none of them. There are at most `processes` processes; if
+    None, none for a small text and one for every processor for a large one. Where none was started, a piece is encoded
+    when its result is asked for. The tokenizer in `building` must be there when the first piece begins.
     """
-    search = os.pathsep.join(map(os.path.abspath, sys.path))  # they import what we import
-    # Large arrays come and go with every piece: glibc keeps their memory, which spares a fifth of the time.
-    kept = {f"MALLOC_{name}_THRESHOLD_": str(1 << 30) for name in ("MMAP", "TRIM")}
-    environment = {**kept, **os.environ, "PYTHONPATH": search, "TOKENIZERS_PARALLELISM": "false"}
-    started: list[subprocess.Popen[bytes]] = []
-    idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
-    waiting: deque[Future[Tokenised]] = deque()
 
-    def ask(piece: Piece) -> Tokenised:
-        worker = idle.get()
-        try:
-            return _answer(worker, piece)
-        finally:
-            idle.put(worker)  # a dead one, too: whoever waits for it must not wait for ever
+    def __init__(self, building: Path, processes: int | None) -> None:
+        if processes is not None and processes < 1:
+            raise UnmaskError(f"processes is {processes} — expected at least 1")
+        self._building, self._asked = building, processes
+        self._most = processes or _processors()
+        self._waiting: list[Piece] = []  # for a process to be worth its start
+        self._begun: dict[Piece, Future[Path]] = {}
+        self._count = 0  # pieces that ever began
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+        self._threads = ThreadPoolExecutor(self._most)  # one waits for each process
+        self._failure: UnmaskError | None = None
 
-    def encode(pieces: list[Piece]) -> Iterator[Tokenised]:
-        for piece in pieces:
-            waiting.append(threads.submit(ask, piece))
-            if len(waiting) >= count * _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    def __enter__(self) -> Workers:
+        for stale in self._building.glob("*.tokens"):  # of a stopped build; or a link to somewhere else
+            stale.unlink()
+        return self
 
-    threads = ThreadPoolExecutor(count)  # one waits for each process
-    try:
-        for _ in range(count):
+    def __exit__(self, *_: object) -> None:
+        self.forget()
+        for worker in self._started:
+            worker.terminate()  # idle, unless something went wrong; then what it has in hand is not wanted
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for worker in self._started:
+            with contextlib.suppress(BrokenPipeError):
+                worker.communicate()
+
+    def start(self, count: int) -> None:
+        """Let at least so many processes be there, but no more than allowed; one alone is none."""
+        search = os.pathsep.join(map(os.path.abspath, sys.path))  # they import what we import
+        # Large arrays come and go with every piece: glibc keeps their memory, which spares a fifth of the time.
+        kept = {f"MALLOC_{name}_THRESHOLD_": str(1 << 30) for name in ("MMAP", "TRIM")}
+        environment = {**kept, **os.environ, "PYTHONPATH": search, "TOKENIZERS_PARALLELISM": "false"}
+        count = min(count, self._most)
+        while 1 < count > len(self._started):
             worker = subprocess.Popen(
                 [sys.executable, "-P", "-m", "unmask.store.worker"],  # -P: the working folder is no place for modules
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
             )  # fmt: skip
-            started.append(worker)
-            _tell(worker, {"tokenizer": str(tokenizer), "language": language})
-            idle.put(worker)
-        yield encode
-    finally:
-        for future in waiting:
+            self._started.append(worker)
+            _tell(worker, {"tokenizer": str(self._building / "tokenizer")})
+            self._idle.put(worker)
+
+    def begin(self, piece: Piece) -> None:
+        """Have a piece encoded, unless it has begun already. Raises `UnmaskError` if a process has died."""
+        if self._failure:
+            raise self._failure
+        if piece in self._begun or piece in self._waiting or self._most == 1:
+            return
+        self._waiting.append(piece)
+        self._count += 1
+        self.start(self._count if self._asked else self._count // _WORTH)
+        if self._started:
+            for number, each in enumerate(self._waiting, self._count - len(self._waiting)):
+                file = self._building / f"{number:07d}.tokens"
+                self._begun[each] = self._threads.submit(self._ask, each, file)
+            self._waiting.clear()
+
+    def result(self, piece: Piece, tokenizer: Tokenizer) -> Tokenised:
+        """A piece's tokens, once. Raises `UnmaskError` if its process has died."""
+        if piece not in self._begun:
+            return encode_piece(piece, tokenizer)
+        file = self._begun.pop(piece).result()
+        content = file.read_bytes()
+        file.unlink()
+        return _from_stream(content)
+
+    def forget(self) -> None:
+        """Nobody will ask for what has begun."""
+        for future in self._begun.values():
             future.cancel()
-        for worker in started:
-            worker.terminate()  # idle, unless something went wrong; then what it has in hand is not wanted
-        threads.shutdown(wait=True, cancel_futures=True)
-        for worker in started:
-            with contextlib.suppress(BrokenPipeError):
-                worker.communicate()
+        self._begun.clear()
+        self._waiting.clear()
+
+    def _ask(self, piece: Piece, file: Path) -> Path:
+        worker = self._idle.get()
+        try:
+            _answer(worker, piece, file)
+        except UnmaskError as error:
+            self._failure = error
+            raise
+        finally:
+            self._idle.put(worker)  # a dead one, too: whoever waits for it must not wait for ever
+        return file
+
+
+def _processors() -> int:
+    """The processors that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _tell(worker: subprocess.Popen[bytes], message: dict[str, object]) -> None:
@@ -94,18 +138,14 @@ def _tell(worker: subprocess.Popen[bytes], message: dict[str, object]) -> None:
         worker.stdin.flush()
 
 
-def _answer(worker: subprocess.Popen[bytes], piece: Piece) -> Tokenised:
+def _answer(worker: subprocess.Popen[bytes], piece: Piece, file: Path) -> None:
     assert worker.stdout is not None
-    _tell(worker, {"file": piece.file, "batch": piece.batch})
-    header = worker.stdout.readline()
-    if header.endswith(b"\n"):
-        content = worker.stdout.read(int(header))
-        if len(content) == int(header):
-            return _from_stream(content)
-    raise UnmaskError(
-        f"a worker process ended ({worker.wait()}) — was there too little memory? Run the same command again:"
-        " it goes on where it was; with processes=1 it needs the least"
-    )
+    _tell(worker, {"piece": asdict(piece), "to": str(file)})
+    if worker.stdout.readline() != _DONE:
+        raise UnmaskError(
+            f"a worker process ended ({worker.wait()}) — was there too little memory, or no room on the disk? Run the"
+            " same command again: it goes on where it was; with processes=1 it needs the least"
+        )
 
 
 def _to_stream(done: Tokenised) -> memoryview:
@@ -138,11 +178,11 @@ def main() -> None:
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing but answers may stand between answers
     job = json.loads(source.readline())
-    tokenizer = load_tokenizer(Path(job["tokenizer"]), job["language"])
+    tokenizer = load_tokenizer(Path(job["tokenizer"]))
     for line in source:
-        content = _to_stream(encode_piece(Piece(**json.loads(line)), tokenizer, tokenizer.language))
-        sink.write(b"%d\n" % len(content))
-        sink.write(content)
+        asked = json.loads(line)
+        Path(asked["to"]).write_bytes(_to_stream(encode_piece(Piece(**asked["piece"]), tokenizer)))
+        sink.write(_DONE)
         sink.flush()
 
 
