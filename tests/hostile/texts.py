@@ -36,12 +36,18 @@ def sparse(file: Path, begin: bytes, size: int, end: bytes = b"") -> Path:
 
 
 def gzip_bomb(file: Path, block: bytes, times: int) -> Path:
-    """One member that unpacks to `times` blocks."""
-    pack = zlib.compressobj(9, wbits=31)
+    """One member that unpacks to `times` blocks; behind a full flush a block packs to the same bytes again."""
+    pack = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    first, again = (pack.compress(block) + pack.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    assert first == again
+    checksum = 0
+    for _ in range(times):
+        checksum = zlib.crc32(block, checksum)
     with file.open("wb") as stream:
+        stream.write(b"\x1f\x8b\x08" + bytes(6) + b"\xff")
         for _ in range(times):
-            stream.write(pack.compress(block))
-        stream.write(pack.flush())
+            stream.write(first)
+        stream.write(pack.flush() + struct.pack("<II", checksum, len(block) * times & 0xFFFFFFFF))
     return file
 
 
