@@ -113,6 +113,18 @@ def test_how_many_updates_fit(tmp_path: Path) -> None:
     assert verify.how_many(run, 3.5, 1.0, 3)[0] == verify.FEW
 
 
+def test_why_a_process_failed_is_found_in_what_it_said() -> None:
+    said = (
+        "[rank1]: Traceback (most recent call last):\n[rank1]: ZeroDivisionError: float division by zero\n"
+        "[rank0]: RuntimeError: Connection closed by peer\nTraceback (most recent call last):\n"
+        "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: \n====\nRoot Cause"
+    )
+    assert verify.cause(said) == "ZeroDivisionError: float division by zero"
+    assert (
+        verify.cause("x" * 999 + "killed").endswith("killed") and len(verify.cause("x" * 999)) == verify.TAIL
+    )
+
+
 def test_what_cannot_be_verified_is_told_before_anything_starts(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UnmaskError, match="kills is 0"):
         verify.verify_resume(Roberta(), corpus, kills=0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -96,6 +97,11 @@ def verify_resume(
         # About twenty checkpoints on the way: enough that a kill loses little, few enough that they take no time.
         short = replace(short, steps=steps, checkpoint_every=steps * update / 20)
         setting = replace(setting, training=short)
+        if steps == FEW:
+            say(
+                f"an update takes {update:.1f} s, so the {FEW} that are needed may take longer than {seconds:.0f} s; "
+                "a smaller --batch or --size is quicker"
+            )
         say(f"{steps} updates, undisturbed")
         straight = sit(setting, folder / "straight")
         killed, events = kill_and_resume(setting, folder / "killed", straight, kills, seed, say)
@@ -159,8 +165,14 @@ def finish(process: subprocess.Popen[str], out: Path) -> None:
         if code == 2:
             raise UnmaskError(said.splitlines()[-1])
         raise UnmaskError(
-            f"a training that nobody disturbed ended with {code} — 0 was expected — it said: {said[-TAIL:]}"
+            f"a training that nobody disturbed ended with {code} — 0 was expected — it said: {cause(said)}"
         )
+
+
+def cause(said: str) -> str:
+    """What a failed process said of why: of several, the first to fail; torchrun's summary, which ends it, is left out."""
+    errors = re.findall(r"^(?:\[rank\d+\]: )?((?:\w+\.)*\w*Error: .+)$", said, re.MULTILINE)
+    return str(errors[0])[:TAIL] if errors else said[-TAIL:]
 
 
 def sit(setting: Setting, out: Path, processes: int = 1) -> float:

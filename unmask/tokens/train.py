@@ -14,6 +14,7 @@ in text, because their brackets stand alone.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,6 +29,8 @@ from unmask.tokens.tokenizer import SPECIALS, Tokenizer
 
 KINDS = ("wordpiece", "bpe", "unigram", "characters")
 SAMPLE_BYTES = 32_000_000
+LONGEST_WORD = 1_000  # characters without white space between them that the trainers see at once
+_LONG = re.compile(rf"\S{{{LONGEST_WORD}}}(?=\S)")
 _COVERAGE = 0.9999
 UNIGRAM_BYTES = 16_000_000  # its suffix array takes about 20 bytes a character
 
@@ -70,9 +73,10 @@ def check_kind(kind: str, vocab_size: int) -> None:
 
 
 def train_on(lines: list[str], kind: str, vocab_size: int, lowercase: bool, language: str) -> Tokenizer:
-    """Train on exactly these lines."""
+    """Train on exactly these lines; words beyond `LONGEST_WORD` come in parts."""
     if not any(line.strip() for line in lines):
         raise UnmaskError("there is no text to train a tokenizer on — expected at least one line with text")
+    lines = _bound_words(lines)
     size = _round_up(vocab_size)
     normalizer = _normalizer(kind, lowercase)
     counts = _count_characters(normalizer, lines)
@@ -96,6 +100,14 @@ def train_on(lines: list[str], kind: str, vocab_size: int, lowercase: bool, lang
     finished = tokenizers.Tokenizer.from_str(json.dumps(data, ensure_ascii=False))
     finished.add_special_tokens(list(SPECIALS))
     return Tokenizer(finished.to_str(), language=language)
+
+
+def _bound_words(lines: list[str]) -> list[str]:
+    """Lines broken where a run without white space is too long: the trainers' time grows with its square."""
+    found: list[str] = []
+    for line in lines:
+        found += _LONG.sub(r"\g<0>\n", line).split("\n") if len(line) > LONGEST_WORD else [line]
+    return found
 
 
 def _normalizer(kind: str, lowercase: bool) -> normalizers.Normalizer:
