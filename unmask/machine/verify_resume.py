@@ -170,7 +170,7 @@ def finish(process: subprocess.Popen[str], out: Path) -> None:
 
 
 def cause(said: str) -> str:
-    """What a failed process said of why: of several, the first to fail; torchrun's summary, which ends it, is left out."""
+    """What a failed process said of why: of several the first to fail, and not the summary of torchrun."""
     errors = re.findall(r"^(?:\[rank\d+\]: )?((?:\w+\.)*\w*Error: .+)$", said, re.MULTILINE)
     return str(errors[0])[:TAIL] if errors else said[-TAIL:]
 
