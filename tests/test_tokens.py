@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import unicodedata
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from unmask.errors import UnmaskError
 from unmask.tokens import KINDS, Tokenizer, load_tokenizer, token_starts, train_tokenizer
 from unmask.tokens.sample import Sample
+from unmask.tokens.train import LONGEST_WORD, _bound_words
 
 LINES = [
     "The cat sat on the mat, and the dog (a big one) barked at it.",
@@ -240,3 +242,22 @@ def test_training_takes_no_more_than_its_sample() -> None:
     many = train_tokenizer((line for _ in range(50) for line in LINES), "wordpiece", 576, sample_bytes=2000)
     assert many.fingerprint == train_tokenizer(LINES * 50, "wordpiece", 576, sample_bytes=2000).fingerprint
     assert many.vocab.size <= 576
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_word_without_end_takes_time_in_proportion(kind: str) -> None:
+    """The trainers take seconds for a word of 50,000 letters, four times that for twice as many."""
+    began = time.process_time()
+    tokenizer = train_tokenizer([*LINES, "ab" * 100_000], kind, 512)
+    assert time.process_time() - began < 3
+    assert tokenizer.vocab.size >= 64
+
+
+def test_only_words_beyond_the_bound_come_in_parts() -> None:
+    text = f"{'x' * LONGEST_WORD} y {'z' * (2 * LONGEST_WORD + 1)} w"
+    assert _bound_words([text, "a b"]) == [
+        f"{'x' * LONGEST_WORD} y {'z' * LONGEST_WORD}",
+        "z" * LONGEST_WORD,
+        "z w",
+        "a b",
+    ]
