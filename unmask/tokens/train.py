@@ -26,6 +26,7 @@ from unmask.corpus.words import ALONE, HAN, classes
 from unmask.errors import UnmaskError, nearest
 from unmask.tokens.sample import Sample
 from unmask.tokens.tokenizer import SPECIALS, Tokenizer
+from unmask.tokens.vet import LONGEST_PIECE
 
 KINDS = ("wordpiece", "bpe", "unigram", "characters")
 SAMPLE_BYTES = 32_000_000
@@ -201,7 +202,10 @@ def _train_wordpiece(
         show_progress=False,
     )
     model = _run(models.WordPiece(unk_token="[UNK]"), trainer, "wordpiece", lines, normalizer)
-    model["vocab"] = {piece: id_ for piece, id_ in model["vocab"].items() if id_ < size}
+    # This trainer knows no longest piece; BERT reads no word of more than a hundred characters anyway.
+    pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    known = [piece for piece in pieces[:size] if len(piece) <= LONGEST_PIECE]
+    model["vocab"] = {piece: id_ for id_, piece in enumerate(known)}
     return model
 
 
@@ -210,6 +214,7 @@ def _train_bpe(lines: list[str], normalizer: normalizers.Normalizer, size: int) 
         vocab_size=size,
         special_tokens=list(SPECIALS),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        max_token_length=LONGEST_PIECE,
         show_progress=False,
     )
     return _run(models.BPE(), trainer, "bpe", lines, normalizer)
