@@ -35,7 +35,8 @@ def kind(name: str) -> str:
 
 def sections(runs: Sequence[Run]) -> list[Section]:
     """The sections of the evaluations that have a maker, in the order of runs and names; leaks together, last."""
-    made, leaking = [], []
+    made: list[tuple[Run, Section]] = []
+    leaking: list[tuple[Run, Section]] = []
     for run in runs:
         for name, value in run.evaluations.items():
             if kind(name) not in MAKERS or not isinstance(value, dict):
