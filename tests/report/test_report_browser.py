@@ -31,7 +31,7 @@ def browse(page: Path, profile: Path) -> tuple[str, list[str]]:
     assert CHROMIUM is not None
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, env={**os.environ, "TZ": "UTC"}
+        command, capture_output=True, text=True, timeout=180, env={**os.environ, "TZ": "UTC"}
     )
     assert done.returncode == 0, done.stderr
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
@@ -79,7 +79,7 @@ def test_fits_a_phone(folders: Callable[[str], Path], tmp_path: Path) -> None:
         "--dump-dom",
         frame.as_uri(),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     title = re.search(r"<title>(\d+) of (\d+)</title>", done.stdout)
     assert title, done.stdout[-2000:] + done.stderr[-2000:]
     assert title[1] == title[2] == "390"
