@@ -154,6 +154,7 @@ def _rows(task: object, file: str) -> None:
 
 def _damaged(home: Path, source: str, change: folders.Change, place: Path) -> Callable[[], None]:
     def make() -> None:
+        shutil.rmtree(place, ignore_errors=True)  # of the entry that met it before
         shutil.copytree(home / source, place)
         change(place)
 
