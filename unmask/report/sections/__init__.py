@@ -48,17 +48,12 @@ def sections(runs: Sequence[Run]) -> list[Section]:
 
 
 def together(made: Sequence[tuple[Run, Section]]) -> list[Section]:
-    """One section of those of several runs, the tables under their names: eight runs need no eight headings."""
+    """One section of those of several runs: the first table of each under its name, for eight runs fill a page."""
     if len(made) < 2:
         return [section for _, section in made]
-    tables = []
-    for run, section in made:
-        for table in section.tables:
-            words = (
-                f"{run.name}: {table.caption[:1].lower()}{table.caption[1:]}" if table.caption else run.name
-            )
-            tables.append(replace(table, caption=words))
+    tables = [replace(section.tables[0], caption=run.name) for run, section in made if section.tables]
     notes = list(dict.fromkeys(note for _, section in made for note in section.notes))
+    notes.append("Samples stand in evaluation/leaks.json of each run, and on the page of a single run.")
     first = made[0][1]
     title = first.title.partition(":")[0]
     return [Section(title, first.lead.removesuffix(" Nothing was found."), tables=tables, notes=notes)]
