@@ -29,6 +29,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from unmask.bounded import read_bounded
 from unmask.errors import UnmaskError, nearest
 
 KEEP = 2  # checkpoints that stay: the newest, and the one before it
@@ -57,7 +58,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Raises UnmaskError where the file is missing or is no JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_bounded(path, "the JSON of a run") if path.exists() else path.read_text())
     except FileNotFoundError:
         raise UnmaskError(f"{path} is missing — a run folder was expected — check the path") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -202,7 +203,7 @@ class Run:
         if not folder.is_dir():
             raise UnmaskError(f"{folder} is no folder — a run folder was expected — check the path")
         about = read_json(folder / "run.json")
-        if not isinstance(about, dict) or "verb" not in about or "settings" not in about:
+        if not isinstance(about, dict) or "verb" not in about or not isinstance(about.get("settings"), dict):
             raise UnmaskError(f"{folder / 'run.json'} has no verb and settings — it is not a run of unmask")
         return cls(folder, about)
 
