@@ -92,7 +92,7 @@ class Peer:
 
 def timed(side: Ours | Peer, work: Sequence[Sentence] | Sequence[str]) -> float:
     started = time.perf_counter()
-    side.score(work)  # type: ignore[arg-type]
+    side.score(work)  # type: ignore[arg-type]  # each side gets the kind of work that it made
     return time.perf_counter() - started
 
 

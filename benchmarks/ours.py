@@ -8,7 +8,8 @@ much; then one thread is meant. Looks at the loss stop the clock.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -18,9 +19,33 @@ from unmask.jobs.feed import ahead, updates
 from unmask.models import Shape
 from unmask.optim import Optimizer, rate
 from unmask.recipes import Recipe
+from unmask.rows import Rows
 from unmask.settings import to_json
 from unmask.store import Store
-from unmask.train import Training, steps, working_precision
+from unmask.tokens import Vocab
+from unmask.train import Step, Training, steps, working_precision
+
+
+def going(
+    recipe: Recipe,
+    model: nn.Module,
+    rows: Rows,
+    vocab: Vocab,
+    optimizer: Optimizer,
+    learning_rate: Callable[[int], float],
+    *,
+    batch: int,
+    accumulate: int = 1,
+    seed: int = 0,
+    clip: float = 1.0,
+) -> Iterator[Step]:
+    """The steps of the ordinary loop, rows prepared in a thread ahead; the thread ends with the iterator."""
+    source = updates(recipe, rows, vocab, batch=batch, accumulate=accumulate, seed=seed, start=0)
+    with ahead(source) as ready:
+        yield from steps(
+            lambda one: recipe.loss(model, one), ready,
+            terms=recipe.TERMS, optimizer=optimizer, rate=learning_rate, clip=clip,
+        )  # fmt: skip
 
 
 def train_for(
@@ -75,17 +100,13 @@ def train_for(
             number >= training.steps if training.steps is not None else seconds() >= (training.budget or 0.0)
         )
 
-    source = updates(
-        recipe, recipe.rows(store, training.length, training.seed), vocab,
-        batch=training.batch, accumulate=training.accumulate, seed=training.seed, start=0,
+    taken = going(
+        recipe, model, recipe.rows(store, training.length, training.seed), vocab, optimizer, learning_rate,
+        batch=training.batch, accumulate=training.accumulate, seed=training.seed, clip=training.clip or 0.0,
     )  # fmt: skip
-    with ahead(source) as ready:
-        going = steps(
-            lambda batch: recipe.loss(model, batch), ready,
-            terms=recipe.TERMS, optimizer=optimizer, rate=learning_rate, clip=training.clip or 0.0,
-        )  # fmt: skip
+    with closing(taken):
         while not over():
-            step = next(going)
+            step = next(taken)
             number, tokens = step.number, tokens + step.tokens
             if here >= looked + 1 / looks and looks > 1:
                 looked, at, began = here, seconds(), now()

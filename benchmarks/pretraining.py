@@ -94,12 +94,13 @@ def _ours(side: Side, rows: dict[str, Any]) -> Any:
 
     import torch
 
-    from unmask.jobs.feed import ahead, updates
+    from benchmarks.ours import going
+    from unmask.jobs.feed import updates
     from unmask.machine.flops import flops
     from unmask.models.weights import load_pretrained
     from unmask.optim import Optimizer
     from unmask.recipes.bert import Bert
-    from unmask.train import Batch, steps, working_precision
+    from unmask.train import Batch, working_precision
 
     recipe = Bert(pairs="none")
     vocab = rows["full"].vocab
@@ -120,15 +121,10 @@ def _ours(side: Side, rows: dict[str, Any]) -> Any:
         model.named_parameters(), working=working_precision("auto", torch.device("cpu")), beta2=0.999
     )
 
-    def going(kind: str) -> Iterator[Any]:
-        feed = updates(recipe, rows[kind], vocab, batch=BATCH, accumulate=1, seed=0, start=0)
-        with ahead(feed) as ready:
-            yield from steps(
-                lambda batch: recipe.loss(model, batch), ready,
-                terms=recipe.TERMS, optimizer=optimizer, rate=lambda number: 1e-4,
-            )  # fmt: skip
-
-    running = {kind: going(kind) for kind in rows}
+    running = {
+        kind: going(recipe, model, one, vocab, optimizer, lambda number: 1e-4, batch=BATCH)
+        for kind, one in rows.items()
+    }
 
     def work(batch: Batch) -> float:
         return flops(
@@ -276,6 +272,7 @@ def main() -> None:
     args = parser.parse_args()
     import torch
 
+    from unmask.machine.rates import best, matrix_rates
     from unmask.train import working_precision
 
     own = "bf16" if working_precision("auto", torch.device("cpu")) == torch.bfloat16 else "fp32"
@@ -323,7 +320,7 @@ def main() -> None:
                 if floor:
                     results.append((words, ours / peer, floor))
         if "full" in kinds and dropout:
-            rate = matrix_rate(torch.bfloat16 if own == "bf16" else torch.float32)
+            rate = best(matrix_rates(torch.device("cpu"), own, 2.0))
             share = tokens_a_second(taken["ours", "full"]) * FLOPS[size, vocab] / rate
             print(
                 f"  ours: {share:.0%} of the measured matrix rate of {rate / 1e9:,.0f} GFLOP/s, floor {SHARE:.0%}"
@@ -333,22 +330,6 @@ def main() -> None:
     worst = min(results, key=lambda found: found[1] / found[2])
     print(f"worst in relation to its floor: {worst[0]}")
     print(f"ratio {worst[1]:.2f} floor {worst[2]:.2f}")
-
-
-def matrix_rate(dtype: Any) -> float:
-    """The best rate of square products of 512 to 2,048, in floating-point operations a second."""
-    import time
-
-    import torch
-
-    best = 0.0
-    for n in (512, 1024, 2048):
-        a, b = torch.randn(n, n).to(dtype), torch.randn(n, n).to(dtype)
-        for _ in range(max(5, 40 * 512 // n)):
-            began = time.perf_counter()
-            torch.mm(a, b.T)
-            best = max(best, 2 * n**3 / (time.perf_counter() - began))
-    return best
 
 
 def _floor(

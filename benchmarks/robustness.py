@@ -81,7 +81,7 @@ def _import_all() -> None:
     import unmask.jobs.predict
     import unmask.jobs.pretrain
     import unmask.machine.sample
-    import unmask.report.page  # noqa: F401
+    import unmask.report.page  # noqa: F401  # all of these are for the children, which are forked
 
 
 def _prepare(home: Path, size: int) -> None:

@@ -14,21 +14,22 @@ import argparse
 import os
 import sys
 import tempfile
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmarks.material import TextRows, lines, text_rows
+from benchmarks.ours import going
 from benchmarks.peers import padded
 from benchmarks.pretraining import prepare
-from unmask.jobs.feed import ahead, updates
 from unmask.models.weights import load_pretrained
 from unmask.optim import Optimizer
 from unmask.randomness import generator
 from unmask.recipes.bert import Bert
 from unmask.tokens import load_tokenizer
-from unmask.train import steps
 
 BATCH, VOCAB, RATE = 16, 8000, 1e-3
 RECIPE = Bert(pairs="none")
@@ -40,17 +41,11 @@ def ours(folder: Path, rows: TextRows, count: int, working: torch.dtype) -> list
     model = RECIPE.network(loaded.shape, rows.vocab).eval()
     loaded.into(model)
     optimizer = Optimizer(model.named_parameters(), beta2=0.999, working=working)
-    feed = updates(RECIPE, rows, rows.vocab, batch=BATCH, accumulate=1, seed=0, start=0)
-    found = []
-    with ahead(feed) as ready:
-        going = steps(
-            lambda batch: RECIPE.loss(model, batch), ready,
-            terms=RECIPE.TERMS, optimizer=optimizer, rate=lambda number: RATE * min(1.0, number / 10),
-        )  # fmt: skip
-        for step in going:
-            found.append(step.loss())
-            if step.number == count:
-                break
+    taken = going(
+        RECIPE, model, rows, rows.vocab, optimizer, lambda number: RATE * min(1.0, number / 10), batch=BATCH
+    )
+    with closing(taken):
+        found = [step.loss() for step in islice(taken, count)]
     return found
 
 

@@ -12,19 +12,20 @@ import argparse
 import os
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.material import lines, text_rows
+from benchmarks.ours import going
 from benchmarks.pretraining import BATCH, prepare
-from unmask.jobs.feed import ahead, updates
 from unmask.models.weights import load_pretrained
 from unmask.optim import Optimizer
 from unmask.recipes.bert import Bert
 from unmask.tokens import load_tokenizer
-from unmask.train import steps, working_precision
+from unmask.train import working_precision
 
 PARTS = {  # what an operator's name says of its purpose; the first that fits
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::linear", "aten::baddbmm"),
@@ -75,21 +76,14 @@ def main() -> None:
     model = recipe.network(loaded.shape, rows.vocab).eval()
     loaded.into(model)
     optimizer = Optimizer(model.named_parameters(), working=working_precision("auto", torch.device("cpu")))
-    feed = updates(recipe, rows, rows.vocab, batch=BATCH, accumulate=1, seed=0, start=0)
     count = 3 if args.quick else args.steps
-    with ahead(feed) as ready:
-        going = steps(
-            lambda batch: recipe.loss(model, batch),
-            ready,
-            terms=recipe.TERMS,
-            optimizer=optimizer,
-            rate=lambda n: 1e-4,
-        )
+    taken = going(recipe, model, rows, rows.vocab, optimizer, lambda number: 1e-4, batch=BATCH)
+    with closing(taken):
         for _ in range(3):
-            next(going)
+            next(taken)
         with profile(activities=[ProfilerActivity.CPU]) as seen:
             for _ in range(count):
-                next(going)
+                next(taken)
     shares: dict[str, float] = {}
     for event in seen.key_averages():
         shares[part(event.key)] = shares.get(part(event.key), 0.0) + event.self_cpu_time_total

@@ -24,6 +24,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -35,10 +36,10 @@ import torch
 from benchmarks.material import text_rows
 from benchmarks.ours import train_for
 from benchmarks.peers import Peer, padded
-from benchmarks.pretraining import matrix_rate
 from unmask.batch import collate
 from unmask.corpus import Document
 from unmask.data import english
+from unmask.machine.rates import best, matrix_rates
 from unmask.models.weights import save_pretrained
 from unmask.optim import rate
 from unmask.randomness import generator
@@ -176,9 +177,9 @@ def once(folder: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     if path.exists():
         return dict(json.loads(path.read_text(encoding="utf-8")))
     for attempt in range(3):
-        before = matrix_rate(torch.bfloat16)
+        before = best(matrix_rates(torch.device("cpu"), "bf16", 1.0))
         result = make()
-        after = matrix_rate(torch.bfloat16)
+        after = best(matrix_rates(torch.device("cpu"), "bf16", 1.0))
         moved = abs(after - before) / max(after, before)
         if moved <= STEADY:
             break
@@ -207,7 +208,7 @@ def peers(
     for learning_rate in rates:
         for seed in range(seeds):
             name = f"peer-{size}-{learning_rate:g}-{seconds:g}-{seed}"
-            result = once(runs / name, lambda: run_peer(m, size, seconds, learning_rate, seed, bf16))  # noqa: B023
+            result = once(runs / name, partial(run_peer, m, size, seconds, learning_rate, seed, bf16))
             losses = result["losses"]
             print(
                 f"  peer {learning_rate:g} seed {seed}: {result['steps']} steps, choice {losses['choice']:.3f}, "
@@ -240,7 +241,7 @@ def race(m: Material, runs: Path, size: str, seconds: float, rates: Sequence[flo
         for rung in RUNGS:
             budget = seconds * rung
             name = f"ours-{size}-{budget:g}-for-{seconds:g}-{seed}"
-            result = once(runs / name, lambda: run_ours(m, size, budget, seed))  # noqa: B023
+            result = once(runs / name, partial(run_ours, m, size, budget, seed))
             crossed = next((at for at, loss in result["curve"] if loss <= target), None)
             said = f"crossed at {crossed:.1f} s" if crossed else "not there yet"
             print(

@@ -31,6 +31,7 @@ def figure(results: Path) -> str:
     inner = re.sub(
         r"var\(--([a-z0-9-]+)\)", lambda m: colours.get(m[1], "#555555"), str(static_svg(spec, "readme"))
     )
+    # Every drawing has both, so the search finds them.
     width, height = (float(re.search(rf'{side}="([0-9.]+)"', inner)[1]) for side in ("width", "height"))  # type: ignore[index]
     inner = inner.replace(
         "<svg ", '<svg overflow="visible" ', 1

@@ -10,8 +10,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-import hypothesis  # noqa: E402
-import pytest  # noqa: E402
+import hypothesis  # noqa: E402  # after the variables that libraries read while they load
+import pytest  # noqa: E402  # the same
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")

@@ -161,6 +161,22 @@ def seconds(text: str | float) -> float:
     return total
 
 
+def numbers(text: str | None, what: str) -> tuple[float, ...]:
+    """Positive numbers divided by commas, each once, in their order; none for None. Raises UnmaskError."""
+    found = []
+    for word in filter(None, (w.strip() for w in (text or "").split(","))):
+        try:
+            value = float(word)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise UnmaskError(
+                f'{what}: "{word}" is no number above 0 — some were expected — write it such as 3e-4,1e-3'
+            )
+        found.append(value)
+    return tuple(dict.fromkeys(found))
+
+
 def show_seconds(x: float) -> str:
     """A duration for people: ``3.2s``, ``42s``, ``5m 03s``, ``1h 05m``, ``2d 03h``; ``seconds`` reads it."""
     if x < 9.95:

@@ -12,9 +12,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "recipes"))
 
-from test_golden import FILE, curve  # noqa: E402
+from test_golden import FILE, curve  # noqa: E402  # once its folder is searched
 
-from unmask.recipes import RECIPES  # noqa: E402
+from unmask.recipes import RECIPES  # noqa: E402  # stays with it
 
 
 def main() -> None:

@@ -69,6 +69,16 @@ def as_bytes(name: str, change: Callable[[bytes], bytes]) -> Change:
     return damage
 
 
+def replaced(name: str, make: Callable[[Path], object]) -> Change:
+    """Put something else in the place of a file."""
+
+    def damage(folder: Path) -> None:
+        (folder / name).unlink()
+        make(folder / name)
+
+    return damage
+
+
 def broken(name: str) -> Iterator[tuple[str, Change]]:
     """What can happen to any JSON file."""
     contents: dict[str, bytes] = {
@@ -80,8 +90,8 @@ def broken(name: str) -> Iterator[tuple[str, Change]]:
     for how, content in contents.items():
         yield how, as_bytes(name, lambda raw, content=content: content)
     yield "a gigabyte", lambda folder: (folder / name).open("r+b").truncate(1 << 30) and None
-    yield "a FIFO", lambda folder: ((folder / name).unlink(), os.mkfifo(folder / name)) and None  # type: ignore[func-returns-value]
-    yield "a folder", lambda folder: ((folder / name).unlink(), (folder / name).mkdir()) and None  # type: ignore[func-returns-value]
+    yield "a FIFO", replaced(name, os.mkfifo)
+    yield "a folder", replaced(name, Path.mkdir)
     yield (
         "a link to a device",
         lambda folder: ((folder / name).unlink(), (folder / name).symlink_to("/dev/zero")) and None,

@@ -293,19 +293,15 @@ def _corpora(home: Path) -> Iterator[Case]:
             _stop(home, place)
             change(place)
 
-        words = (
-            "corpus",
-            str(home / "text.txt"),
-            "--out",
-            str(place),
-            "--vocab-size",
-            "300",
-            "--no-deduplicate",
-            "--processes",
-            "1",
-        )
+        words = _building(home, place)
         yield Case(name, "corpus, going on", words, make=make, says="", either=True, quick=number % 3 == 0,
                    check=lambda place=place: "" if not (place / "mine").exists() else "another file was written")  # fmt: skip
+
+
+def _building(home: Path, place: Path) -> tuple[str, ...]:
+    """The command of a build that may be stopped, and go on."""
+    options = ("--vocab-size", "300", "--no-deduplicate", "--processes", "1")
+    return ("corpus", str(home / "text.txt"), "--out", str(place), *options)
 
 
 def _stop(home: Path, place: Path) -> None:
@@ -317,19 +313,7 @@ def _stop(home: Path, place: Path) -> None:
         raise KeyboardInterrupt
 
     kept, build._finish = build._finish, stop  # type: ignore[assignment]
-    main(
-        [
-            "corpus",
-            str(home / "text.txt"),
-            "--out",
-            str(place),
-            "--vocab-size",
-            "300",
-            "--no-deduplicate",
-            "--processes",
-            "1",
-        ]
-    )
+    main(_building(home, place))
     build._finish = kept
 
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from unmask.batch import collate
 from unmask.errors import UnmaskError
 from unmask.evaluation.metrics import constant
+from unmask.jobs.crew import emit
 from unmask.jobs.source import model_folder as model_folder
 from unmask.jobs.source import open_source
 from unmask.jobs.tuned import FineTuning, default_rate, save_task
@@ -366,26 +367,24 @@ def seeds_in_turn(p: Prepared, seeds: Sequence[int], out: Path, emit: Emit) -> N
 
 
 def worker() -> None:
-    """Read a job from standard input, train its seeds, write events to standard output."""
-    job = json.load(sys.stdin)
-    torch.set_num_threads(job["threads"])
-
-    def emit(event: dict[str, Any]) -> None:
-        print(json.dumps(event), flush=True)
-
-    try:
-        p = prepare(
-            from_json(TASKS[job["task"]], job["settings"], "the task"),
-            model=Path(job["model"]),
-            train=Path(job["train"]),
-            dev=Path(job["dev"]) if job["dev"] else None,
-            test=Path(job["test"]) if job["test"] else None,
-            training=from_json(FineTuning, job["training"], "the training"),
-            from_scratch=job["from_scratch"],
-        )
-        seeds_in_turn(p, job["seeds"], Path(job["out"]), emit)
-    except UnmaskError as error:
-        emit({"event": "error", "text": str(error)})
+    """Jobs from standard input, one a line: train its seeds, write events to standard output."""
+    for line in sys.stdin:
+        job = json.loads(line)
+        torch.set_num_threads(job["threads"])
+        try:
+            p = prepare(
+                from_json(TASKS[job["task"]], job["settings"], "the task"),
+                model=Path(job["model"]),
+                train=Path(job["train"]),
+                dev=Path(job["dev"]) if job["dev"] else None,
+                test=Path(job["test"]) if job["test"] else None,
+                training=from_json(FineTuning, job["training"], "the training"),
+                from_scratch=job["from_scratch"],
+            )
+            seeds_in_turn(p, job["seeds"], Path(job["out"]), emit)
+        except UnmaskError as error:
+            return emit({"event": "error", "text": str(error)})
+        emit({"event": "job"})
 
 
 if __name__ == "__main__":

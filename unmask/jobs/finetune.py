@@ -9,20 +9,16 @@ test file is scored once a seed, by the checkpoint that was chosen on dev.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import os
-import queue
 import shutil
-import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.corpus.ledger import Ledger
 from unmask.errors import UnmaskError
+from unmask.jobs.crew import beside, cores
 from unmask.jobs.tuned import FineTuning, default_rate
 from unmask.settings import to_json
 from unmask.tasks import Task
@@ -147,12 +143,13 @@ def finetune(
             **{name: str(path) if path else None for name, path in paths.items()},
             "threads": max(1, cores() // workers),
         }  # fmt: skip
-        for event in beside(job, [numbers[n::workers] for n in range(workers)]):
+        shares = [{**job, "seeds": numbers[n::workers]} for n in range(workers)]
+        for event in beside("unmask.jobs.adapt", shares, workers, job["threads"]):
             see(event)
     done.sort(key=lambda x: int(x["seed"]))
     leading = p.task.leading(p.labels)
     best = max(done, key=lambda x: (x["dev"][leading], -x["seed"]))
-    os.replace(run.folder / "seeds" / str(best["seed"]), run.folder / "model")
+    (run.folder / "seeds" / str(best["seed"])).replace(run.folder / "model")
     shutil.rmtree(run.folder / "seeds")
     result = summary(p, done, best["seed"], ledger.to_json())
     run.save_evaluation("finetune", result)
@@ -257,10 +254,6 @@ def ledger_of(p: Prepared) -> Ledger:
 # -- seeds beside each other -----------------------------------------------------------------------------------
 
 
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def how_many(p: Prepared, seeds: int) -> int:
     """Processes for the seeds: one a core for small models and runs that are worth starting one."""
     import torch
@@ -270,55 +263,6 @@ def how_many(p: Prepared, seeds: int) -> int:
     small = 12 * p.shape.layers * p.shape.width**2 <= SMALL
     rows = p.steps * p.training.batch
     return min(seeds, cores()) if small and rows > 500 and not torch.cuda.is_available() else 1
-
-
-def beside(job: Event, shares: list[list[int]]) -> Iterator[Event]:
-    """Run a worker for each share of the seeds and yield their events as they come. Raises if one fails."""
-    events: queue.Queue[Event | None] = queue.Queue()
-    package = str(Path(__file__).resolve().parents[2])
-    search = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": search, "OMP_NUM_THREADS": str(job["threads"])}
-    started = []
-
-    def listen(worker: subprocess.Popen[str]) -> None:
-        assert worker.stdout is not None
-        for line in worker.stdout:
-            events.put(json.loads(line))
-        events.put(None)
-
-    try:
-        for share in shares:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "unmask.jobs.adapt"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment,
-            )  # fmt: skip
-            started.append(worker)
-            assert worker.stdin is not None
-            worker.stdin.write(json.dumps({**job, "seeds": share}))
-            worker.stdin.close()
-            threading.Thread(target=listen, args=(worker,), daemon=True).start()
-        left = len(started)
-        while left:
-            event = events.get()
-            if event is None:
-                left -= 1
-            elif event["event"] == "error":
-                raise UnmaskError(event["text"])
-            else:
-                yield event
-        failed = [worker.wait() for worker in started]
-        if any(code < 0 for code in failed):  # a signal: the system took it, most often for its memory
-            raise UnmaskError(
-                f"a process that trained a seed was ended from outside (signal {-min(failed)}) — memory may be short — "
-                "try --workers 1, or a smaller --batch"
-            )
-        if any(failed):
-            raise RuntimeError(f"a worker ended with {max(failed)}; its traceback stands above")
-    finally:
-        for worker in started:
-            if worker.poll() is None:
-                worker.terminate()
-            worker.wait()
 
 
 def call_of(

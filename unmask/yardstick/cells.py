@@ -10,23 +10,20 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import shutil
-import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unmask.errors import UnmaskError
+from unmask.jobs.crew import Event, beside, cores, emit
 from unmask.jobs.tuned import FineTuning
 from unmask.run import read_json, write_json
 from unmask.settings import from_json, to_json
 from unmask.tasks import TASKS, Task
 
-Event = dict[str, Any]
 PREDICTIONS = "predictions.json"
 
 
@@ -83,77 +80,10 @@ def run_cell(cell: Cell, watch: Callable[[Event], None]) -> None:
         shutil.rmtree(cell.folder / "model")
 
 
-def beside(cells: Sequence[Cell], workers: int, threads: int) -> Iterator[Event]:
-    """Run the cells, `workers` at a time, and yield their events as they come. Raises if one fails."""
-    events: queue.Queue[Event | None] = queue.Queue()
-    waiting: queue.SimpleQueue[Cell] = queue.SimpleQueue()
-    for cell in cells:
-        waiting.put(cell)
-    package = str(Path(__file__).resolve().parents[2])
-    search = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": search, "OMP_NUM_THREADS": str(threads)}
-    started: list[subprocess.Popen[str]] = []
-
-    def feed(worker: subprocess.Popen[str]) -> None:
-        """Give a worker a cell after another, and pass on what it says."""
-        assert worker.stdin is not None and worker.stdout is not None
-        try:
-            while True:
-                try:
-                    cell = waiting.get_nowait()
-                except queue.Empty:
-                    break
-                worker.stdin.write(json.dumps(to_json(cell)) + "\n")
-                worker.stdin.flush()
-                for line in worker.stdout:
-                    event = json.loads(line)
-                    events.put(event)
-                    if event["event"] in ("cell", "error"):
-                        break
-                else:
-                    break
-            worker.stdin.close()
-        except BrokenPipeError:
-            pass
-        events.put(None)
-
-    try:
-        for _ in range(workers):
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "unmask.yardstick.cells"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment,
-            )  # fmt: skip
-            started.append(worker)
-            threading.Thread(target=feed, args=(worker,), daemon=True).start()
-        left = len(started)
-        while left:
-            event = events.get()
-            if event is None:
-                left -= 1
-            elif event["event"] == "error":
-                raise UnmaskError(event["text"])
-            else:
-                yield event
-        failed = [worker.wait() for worker in started]
-        if any(code < 0 for code in failed):
-            raise UnmaskError(
-                f"a process that trained was ended from outside (signal {-min(failed)}) — memory may be short — try "
-                "--workers 1, or a smaller --batch"
-            )
-        if any(failed):
-            raise RuntimeError(f"a worker ended with {max(failed)}; its traceback stands above")
-    finally:
-        for worker in started:
-            if worker.poll() is None:
-                worker.terminate()
-            worker.wait()
-
-
 def run_cells(cells: Sequence[Cell], workers: int, watch: Callable[[Event], None]) -> None:
     """Run all cells that are not finished yet, and say how many are left and for how long."""
     import time
 
-    from unmask.jobs.finetune import cores
     from unmask.settings import show_seconds
 
     todo = [cell for cell in cells if not cell.finished]
@@ -179,7 +109,8 @@ def run_cells(cells: Sequence[Cell], workers: int, watch: Callable[[Event], None
             run_cell(cell, shown(cell.name, watch))
             ended(cell.name)
         return
-    for event in beside(todo, workers, max(1, cores() // workers)):
+    jobs = [to_json(cell) for cell in todo]
+    for event in beside("unmask.yardstick.cells", jobs, workers, max(1, cores() // workers), over="cell"):
         if event["event"] == "cell":
             ended(event["name"])
         else:
@@ -207,11 +138,10 @@ def worker() -> None:
         cell: Cell = from_json(Cell, json.loads(line), "the cell")
 
         try:
-            run_cell(cell, shown(cell.name, lambda event: print(json.dumps(event), flush=True)))
+            run_cell(cell, shown(cell.name, emit))
         except UnmaskError as error:
-            print(json.dumps({"event": "error", "text": f"{cell.name}: {error}"}), flush=True)
-            return
-        print(json.dumps({"event": "cell", "name": cell.name}), flush=True)
+            return emit({"event": "error", "text": f"{cell.name}: {error}"})
+        emit({"event": "cell", "name": cell.name})
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ PyTorch lets go of Python's lock while it computes. On a GPU the work is done in
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,13 +13,10 @@ from typing import TypeVar
 
 import torch
 
+from unmask.jobs.crew import cores
+
 T = TypeVar("T")
 AHEAD = 64  # pieces of work that are given out before their results are taken
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def over_cores(work: Iterable[Callable[[], T]], device: torch.device) -> Iterator[T]:

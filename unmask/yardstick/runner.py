@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import UnmaskError, nearest
+from unmask.jobs.crew import Event
 from unmask.jobs.tuned import FineTuning
 from unmask.run import read_json, write_json
 from unmask.settings import to_json
 from unmask.tasks import Answer, Classify, Pair, Tag, Task
-from unmask.yardstick.cells import Cell, Event, predictions, run_cells
+from unmask.yardstick.cells import Cell, predictions, run_cells
 from unmask.yardstick.rows import Rows, read_part
 from unmask.yardstick.score import STARTS, Arm, means, task_json, value_of, verdicts
 from unmask.yardstick.setting import Setting
@@ -321,7 +322,8 @@ def how_many(setting: Setting, shape: Any) -> int:
     """Fine-tunings beside each other: one a core for small bodies without a GPU."""
     import torch
 
-    from unmask.jobs.finetune import SMALL, cores
+    from unmask.jobs.crew import cores
+    from unmask.jobs.finetune import SMALL
 
     if setting.workers is not None:
         return setting.workers

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from unmask.errors import UnmaskError
 from unmask.jobs.tuned import default_rate
+from unmask.settings import numbers
 
 if TYPE_CHECKING:
     from unmask.models import Shape
@@ -73,19 +74,3 @@ class Setting:
         if self.steps is not None:
             epochs = epochs[:1]
         return tuple((rate, e) for rate in rates for e in epochs)
-
-
-def numbers(text: str | None, what: str) -> tuple[float, ...]:
-    """Positive numbers divided by commas. Raises `UnmaskError`."""
-    found = []
-    for word in filter(None, (w.strip() for w in (text or "").split(","))):
-        try:
-            value = float(word)
-        except ValueError:
-            value = math.nan
-        if not 0 < value < math.inf:
-            raise UnmaskError(
-                f'{what}: "{word}" is no number above 0 — some were expected, such as 1e-4,3e-4'
-            )
-        found.append(value)
-    return tuple(dict.fromkeys(found))

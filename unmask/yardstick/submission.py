@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import UnmaskError
+from unmask.jobs.crew import Event
 from unmask.settings import from_json
 from unmask.tasks import TASKS, Task
-from unmask.yardstick.cells import Cell, Event, answers, run_cells
+from unmask.yardstick.cells import Cell, answers, run_cells
 from unmask.yardstick.rows import Rows, read_part
 from unmask.yardstick.split import write
 from unmask.yardstick.suites import Submission, Suite, SuiteTask, found

@@ -12,7 +12,7 @@ later than its control, frequency alone does not explain it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,15 @@ def half(curve: np.ndarray, tokens: np.ndarray) -> float | None:
     return float(low * (high / low) ** share)
 
 
+def drawings(hits: Sequence[np.ndarray], seed: int, draws: int) -> Iterator[tuple[np.ndarray, list[int]]]:
+    """Words and runs drawn with replacement, together: (weights [words], the runs' numbers) a draw."""
+    rng = generator(seed, "embryo draws", 0)
+    count = hits[0].shape[1]
+    for _ in range(draws):
+        weights = rng.multinomial(count, np.full(count, 1 / count)) / count
+        yield weights, rng.integers(len(hits), size=len(hits)).tolist()
+
+
 def learnt(
     hits: Sequence[np.ndarray], tokens: Sequence[np.ndarray], *, seed: int = 0, draws: int = DRAWS
 ) -> Learnt:
@@ -56,12 +65,8 @@ def learnt(
     places = [half(h.mean(1), t) for h, t in zip(hits, tokens, strict=True)]
     known = [p for p in places if p is not None]
     middle = float(np.median(known)) if len(known) * 2 > len(places) else None
-    rng = generator(seed, "embryo draws", 0)
-    count = hits[0].shape[1]
     found = []
-    for _ in range(draws):
-        weights = rng.multinomial(count, np.full(count, 1 / count)) / count
-        runs = rng.integers(len(hits), size=len(hits)).tolist()
+    for weights, runs in drawings(hits, seed, draws):
         one = [p for p in (half(hits[r] @ weights, tokens[r]) for r in runs) if p is not None]
         found.append(float(np.median(one)) if len(one) * 2 > len(runs) else np.nan)
     drawn = np.array(found)
@@ -74,13 +79,7 @@ def learnt(
 
 def band(hits: Sequence[np.ndarray], *, seed: int = 0, draws: int = DRAWS) -> tuple[np.ndarray, np.ndarray]:
     """The 95 % band of the mean accuracy at each snapshot [snapshots]; the runs' snapshots must be the same ones."""
-    rng = generator(seed, "embryo draws", 0)
-    count = hits[0].shape[1]
-    found = []
-    for _ in range(draws):
-        weights = rng.multinomial(count, np.full(count, 1 / count)) / count
-        runs = rng.integers(len(hits), size=len(hits)).tolist()
-        found.append(np.mean([hits[r] @ weights for r in runs], 0))
+    found = [np.mean([hits[r] @ weights for r in runs], 0) for weights, runs in drawings(hits, seed, draws)]
     low, high = np.percentile(np.array(found), [2.5, 97.5], axis=0)
     return low, high
 

@@ -1,22 +1,19 @@
-"""Jobs for several processes: each takes the next as soon as it is done, so that no core waits for another's list.
+"""The jobs of a study: told as JSON lines, done in this process or in workers (`jobs.crew`).
 
-What a process is told and what it answers are JSON lines on its standard input and output; no object crosses between
-processes. With one process the jobs are done in this one. Run as a module this file is a worker.
+Run as a module this file is a worker.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import queue
-import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unmask.errors import UnmaskError
+from unmask.jobs.crew import Event, beside, emit
 from unmask.settings import from_json, to_json
 from unmask.tasks import TASKS, Task, hold_out
 from unmask.yardstick.why.study import Cell, Study
@@ -24,7 +21,6 @@ from unmask.yardstick.why.study import Cell, Study
 if TYPE_CHECKING:
     from unmask.yardstick.why.train import Bench
 
-Event = dict[str, Any]
 Watch = Callable[[Event], None]
 
 
@@ -97,75 +93,8 @@ def run(bench: Bench, words: Event, jobs: Sequence[Event], workers: int, threads
             do(bench, job, watch)
             watch({"event": "job", **job})
         return
-    for event in beside(words, jobs, min(workers, len(jobs)), threads):
+    for event in beside("unmask.yardstick.why.crew", jobs, workers, threads, first=words):
         watch(event)
-
-
-def beside(words: Event, jobs: Sequence[Event], workers: int, threads: int) -> Iterator[Event]:
-    """The events of worker processes as they come. Raises if one fails."""
-    events: queue.Queue[Event | None] = queue.Queue()
-    waiting: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    for job in jobs:
-        waiting.put(job)
-    package = str(Path(__file__).resolve().parents[3])
-    search = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": search, "OMP_NUM_THREADS": str(threads)}
-    started: list[subprocess.Popen[str]] = []
-
-    def feed(worker: subprocess.Popen[str]) -> None:
-        assert worker.stdin is not None and worker.stdout is not None
-        try:
-            told: list[Event] = [words]
-            while True:
-                try:
-                    told.append(waiting.get_nowait())
-                except queue.Empty:
-                    break
-                worker.stdin.write("".join(json.dumps(x) + "\n" for x in told))
-                worker.stdin.flush()
-                told = []
-                for line in worker.stdout:
-                    event = json.loads(line)
-                    events.put(event)
-                    if event["event"] in ("job", "error"):
-                        break
-                else:
-                    break  # it ended; its code tells why
-            worker.stdin.close()
-        except BrokenPipeError:
-            pass
-        events.put(None)
-
-    try:
-        for _ in range(workers):
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "unmask.yardstick.why.crew"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment,
-            )  # fmt: skip
-            started.append(worker)
-            threading.Thread(target=feed, args=(worker,), daemon=True).start()
-        left = len(started)
-        while left:
-            event = events.get()
-            if event is None:
-                left -= 1
-            elif event["event"] == "error":
-                raise UnmaskError(event["text"])
-            else:
-                yield event
-        codes = [worker.wait() for worker in started]
-        if any(code < 0 for code in codes):  # a signal: the system took it, most often for its memory
-            raise UnmaskError(
-                f"a process that trained was ended from outside (signal {-min(codes)}) — memory may be short — try "
-                "--workers 1, or a smaller --batch"
-            )
-        if any(codes):
-            raise RuntimeError(f"a worker ended with {max(codes)}; its traceback stands above")
-    finally:
-        for worker in started:
-            if worker.poll() is None:
-                worker.terminate()
-            worker.wait()
 
 
 def worker() -> None:
@@ -173,9 +102,6 @@ def worker() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-
-    def emit(event: Event) -> None:
-        print(json.dumps(event), flush=True)
 
     try:
         bench = bench_of(json.loads(sys.stdin.readline()))

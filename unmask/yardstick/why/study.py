@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from unmask.errors import UnmaskError
 from unmask.jobs.tuned import FineTuning, default_rate
+from unmask.settings import numbers
 
 if TYPE_CHECKING:
     from unmask.models import Shape
@@ -88,8 +89,8 @@ class Study:
         """
         usual = default_rate(shape)
         if start == "frozen":
-            return numbers(self.head_rates, "head_rates") or _times(usual, (1, 3, 10, 30))
-        return numbers(self.rates, "rates") or _times(usual, (1 / 3, 1, 3))
+            return tuple(sorted(numbers(self.head_rates, "head_rates"))) or _times(usual, (1, 3, 10, 30))
+        return tuple(sorted(numbers(self.rates, "rates"))) or _times(usual, (1 / 3, 1, 3))
 
     def sizes(self, there: int) -> tuple[int, ...]:
         """The numbers of rows that are asked for, rising, of `there` that there are. Raises `UnmaskError`."""
@@ -111,22 +112,6 @@ class Study:
 
     def seeds_of(self) -> range:
         return range(self.seed, self.seed + self.seeds)
-
-
-def numbers(text: str, what: str) -> tuple[float, ...]:
-    """Positive numbers divided by commas, rising. Raises `UnmaskError`."""
-    found = set()
-    for word in filter(None, (w.strip() for w in text.split(","))):
-        try:
-            value = float(word)
-        except ValueError:
-            value = math.nan
-        if not 0 < value < math.inf:
-            raise UnmaskError(
-                f'{what}: "{word}" is no number above 0 — some were expected — write it such as 3e-4,1e-3'
-            )
-        found.add(value)
-    return tuple(sorted(found))
 
 
 def _times(rate: float, factors: tuple[float, ...]) -> tuple[float, ...]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from unmask.jobs.finetune import SMALL, cores
+from unmask.jobs.crew import cores
+from unmask.jobs.finetune import SMALL
 from unmask.run import read_json
 from unmask.settings import show_bytes, show_seconds
 from unmask.yardstick.why.crew import run
