@@ -140,8 +140,9 @@ def _start(case: Case, notes: Path) -> int:
             case.make()
             sys.stdout.flush()
             sys.stderr.flush()
-            os.ftruncate(1, 0)
-            os.ftruncate(2, 0)
+            for number in (1, 2):  # what making it printed is gone, and writing begins at the start again
+                os.ftruncate(number, 0)
+                os.lseek(number, 0, os.SEEK_SET)
         Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew
         before = _status("VmRSS")
         limit = int(_status("VmSize") * 2**20) + _ADDRESSES
