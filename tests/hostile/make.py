@@ -8,7 +8,9 @@ folder is damaged when its case is run.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -154,7 +156,10 @@ def _rows(task: object, file: str) -> None:
 
 def _damaged(home: Path, source: str, change: folders.Change, place: Path) -> Callable[[], None]:
     def make() -> None:
-        shutil.rmtree(place, ignore_errors=True)  # of the entry that met it before
+        # Several entries meet the same place, each in a process of its own that keeps it until it ends.
+        held = os.open(f"{place}.lock", os.O_CREAT | os.O_WRONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(home / source, place)
         change(place)
 
