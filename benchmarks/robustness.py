@@ -269,6 +269,9 @@ def _table(results: list[Result], seconds: float) -> int:
         f"tried {len(results)} ({len(by_input)} inputs): handled {counts['handled']}, crashed {counts['crashed']}, hung"
         f" {counts['hung']}, over memory {counts['memory']}; bounds {MEMORY} MiB and {SECONDS} s each"
     )
+    if not results:
+        print("no case has such a name")
+        return 1
     peak, took = max(result.memory for result in results), max(result.seconds for result in results)
     print(f"peak {peak:.0f} MiB, longest {took:.1f} s; {seconds:.0f} s in all")
     print(f"handled {counts['handled']} of {len(results)}")

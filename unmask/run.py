@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from unmask.bounded import read_bounded
+from unmask.bounded import BadJson, parse_json, read_bounded
 from unmask.errors import UnmaskError, nearest
 
 KEEP = 2  # checkpoints that stay: the newest, and the one before it
@@ -56,12 +56,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Raises UnmaskError where the file is missing or is no JSON."""
+    """Raises UnmaskError where the file is missing or is no JSON. NaN passes: what a run measured may be none."""
     try:
-        return json.loads(read_bounded(path, "the JSON of a run") if path.exists() else path.read_text())
+        return parse_json(read_bounded(path, "the JSON of a run").decode("utf-8"), constants=True)
     except FileNotFoundError:
         raise UnmaskError(f"{path} is missing — a run folder was expected — check the path") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (BadJson, UnicodeDecodeError) as error:
         raise UnmaskError(
             f"{path} is not JSON ({error}) — it was written by unmask — restore or remove it"
         ) from None

@@ -157,6 +157,7 @@ def _rows(task: object, file: str) -> None:
 def _damaged(home: Path, source: str, change: folders.Change, place: Path) -> Callable[[], None]:
     def make() -> None:
         # Several entries meet the same place, each in a process of its own that keeps it until it ends.
+        place.parent.mkdir(parents=True, exist_ok=True)
         held = os.open(f"{place}.lock", os.O_CREAT | os.O_WRONLY)
         fcntl.flock(held, fcntl.LOCK_EX)
         shutil.rmtree(place, ignore_errors=True)

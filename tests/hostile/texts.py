@@ -409,7 +409,7 @@ def labelled(folder: Path) -> dict[str, tuple[str, Path, str]]:
         "tag: superscript numbers",
         "tag",
         "odd.conllu",
-        "\t".join(["²", "w", "_", "A", *["_"] * 6]) + "\n\n",
+        "".join("\t".join(["²", "w", "_", tag, *["_"] * 6]) + "\n\n" for tag in "AB"),
         "",
     )
     question = {"id": "q", "question": "which film", "answers": [{"text": "old", "answer_start": 4}]}

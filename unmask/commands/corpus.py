@@ -9,9 +9,19 @@ from cyclopts import Parameter
 
 from unmask.commands.watch import Watch
 
+OPTIONS = (
+    "--out --tokenizer --vocab-size --lowercase --language --layout --column --exclude --no-deduplicate "
+    "--repeated-line-bytes --heldout --seed --processes"
+).split()
+
 
 def corpus(
-    inputs: Annotated[list[str], Parameter(help="files, folders, globs, hf://name, or - for standard input")],
+    inputs: Annotated[
+        list[str],
+        Parameter(
+            help="files, folders, globs, hf://name, or - for standard input", allow_leading_hyphen=True
+        ),
+    ],
     /,
     *,
     out: Annotated[Path, Parameter(help="the corpus folder to make; a stopped build goes on")] = Path(
@@ -46,7 +56,14 @@ def corpus(
 
     Example: unmask corpus texts/ --out corpus --tokenizer wordpiece --vocab-size 8192
     """
+    from unmask.errors import UnmaskError, nearest
     from unmask.store.build import build
+
+    for word in inputs:  # a hyphen alone is a name, so the parser leaves words with more of them to us
+        if word.startswith("-") and word != "-":
+            raise UnmaskError(
+                f"Unknown option: {word}.{nearest(word, OPTIONS)} `unmask corpus --help` shows all."
+            )
 
     with Watch() as watch:
         store = build(

@@ -39,6 +39,12 @@ def _expand(entry: str, stage: Stage) -> list[str]:
     path = Path(entry)
     if entry == STANDARD_INPUT or entry.startswith(HUB):
         return [entry]
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        pass  # a glob, perhaps
+    except (OSError, ValueError) as error:  # a name that is too long, a loop of links, a NUL
+        raise UnmaskError(f"{entry[:200]} cannot be looked up ({error!s:.80}) — check the path") from None
     if path.is_dir():
         files = _walk(path, stage)
         if not files:

@@ -67,8 +67,9 @@ def measure(sources: list[str], seconds: float = LOOK, limit: int = SAMPLE) -> t
     for at, source in enumerate(order):
         before = read
         for document in read_documents([source], layout, "text", stage):
-            sample.add(document.text)
-            read += len(document.text.encode()) + 1
+            raw = document.text.encode("utf-8", "replace")  # a build drops half characters, and counts them
+            sample.add(raw.decode("utf-8"))
+            read += len(raw) + 1
             if time.monotonic() - began > seconds:
                 rest = sum(_guess(name, whole) for name in order[at + 1 :])
                 total = before + max(_guess(source, whole), read - before) + rest

@@ -252,7 +252,8 @@ def _summary(run: Run, index: int) -> Json:
     held: Json = run.heldout[-1] if run.heldout else {}
     unigram = (run.about.get("lines") or {}).get("unigram")
     mlm = held.get("mlm", held.get("loss"))
-    recipe = (run.about.get("settings") or {}).get("recipe")
+    settings = run.about.get("settings")
+    recipe = settings.get("recipe") if isinstance(settings, dict) else None
     below = unigram - mlm if isinstance(unigram, int | float) and isinstance(mlm, int | float) else None
     return {
         "name": run.name,
