@@ -63,7 +63,7 @@ def main() -> int:
 
     _import_all()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
+    with tempfile.TemporaryDirectory(prefix="hostile-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         _prepare(home, _LINE if chosen.quick else make.GIB)
         print(f"{time.monotonic() - began:.0f} s to make the files", file=sys.stderr)

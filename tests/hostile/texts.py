@@ -280,7 +280,7 @@ def names(folder: Path) -> dict[str, tuple[Path, str, str]]:
     os.mkfifo(folder / "fifo.txt")
     found["a FIFO"] = (folder / "fifo.txt", "is a FIFO", "")
     found["a device"] = (Path("/dev/zero"), "is a device", "")
-    found["a name that is too long"] = (folder / ("x" * 5000), "", "")
+    found["a name that is too long"] = (folder / ("x" * 5000), "cannot be looked up", "")
     found["a name that is not there"] = (folder / "goof.txt", "is not there", "")
     return found
 
