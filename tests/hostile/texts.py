@@ -386,6 +386,14 @@ def labelled(folder: Path) -> dict[str, tuple[str, Path, str]]:
         "classify",
         "marks.csv",
         good + "e" + "\u0301\u0327" * 200_000 + ",yes\n",
+        "line 14: more than 30 marks",
+    )
+    write(
+        "labelled: marks without end, as escapes",
+        "classify",
+        "marks.jsonl",
+        '{"text": "e' + "\\u0301\\u0327" * 200_000 + '", "label": "yes"}\n',
+        "line 1: more than 30 marks",
     )
     write(
         "labelled: cells of other numbers", "classify", "ragged.csv", good + "a,b,c\n", "line 14: 3 columns"

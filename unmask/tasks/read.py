@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from unmask.bounded import BadJson, parse_json
+from unmask.corpus.clean import MOST_MARKS, bound_marks
 from unmask.corpus.streams import Bomb, Damaged, bomb, open_bytes
 from unmask.errors import UnmaskError, nearest
 
@@ -106,17 +107,32 @@ def decode(raw: bytes, where: str) -> str:
         ) from None
     if not text.strip():
         raise UnmaskError(f"{where} is empty — expected at least one row")
+    _bounded(text, where, 1)
     return text
+
+
+def _bounded(text: str, where: str, line: int) -> None:
+    """Refuse marks without end on one letter: the time of normalisation grows with the square of their number."""
+    bounded, marks = bound_marks(text)
+    if marks:
+        at = next(n for n, (a, b) in enumerate(zip(text, bounded + "\0", strict=False)) if a != b)
+        raise UnmaskError(
+            f"{where}, line {line + text.count(chr(10), 0, at)}: more than {MOST_MARKS} marks on one letter "
+            f"(U+{ord(text[at]):04X} among them) — no language writes so many — take them out"
+        )
 
 
 def parse(text: str, where: str, line: int = 1) -> Any:
     """JSON that begins on `line` of `where`. Raises UnmaskError for what is no JSON, or no text that can be written."""
     try:
-        return parse_json(text)
+        value = parse_json(text)
     except BadJson as error:
         raise UnmaskError(
             f"{where}, line {line + error.line - 1}: not JSON ({error}) — expected rows, as its standard says — mend it"
         ) from None
+    if "\\u" in text:  # what is written as escapes was not seen when the file was read
+        _bounded(json.dumps(value, ensure_ascii=False), where, line)
+    return value
 
 
 def kind_of(path: Path) -> str:
