@@ -8,7 +8,7 @@ import torch
 from unmask.batch import layout
 from unmask.errors import UnmaskError
 from unmask.models import Shape, sized
-from unmask.models.encoder import Encoder
+from unmask.models.encoder import Encoder, filler
 from unmask.models.heads import PairHead, Pooler, TokensHead
 
 FAMILIES = ("bert", "roberta", "albert", "modernbert")
@@ -103,6 +103,25 @@ def test_asked_equals_full(family, rows, layers):
     for name, parameter in made.named_parameters():
         scale = float(want[name].norm()) + 1e-6
         assert float((parameter.grad - want[name]).norm()) / scale < 1e-5, name
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_filler_of_training_changes_nothing(family, asked):
+    assert {(n + filler(n)) % 16 for n in range(1, 3000)} == {0}
+    assert max(filler(n) / n for n in range(256, 5000)) <= 1 / 16
+    assert len({n + filler(n) for n in range(256, 513)}) == 17 and not filler(2048)
+    lengths = LENGTHS["mixed"]
+    made, (ids, segments), sizes = encoder(small(family)), tokens(lengths), torch.tensor(lengths)
+    keep = torch.tensor([0, 3, 9, len(ids) - 1]) if asked else None
+    found = []
+    for training in (False, True):  # a filler in training alone, and no dropout
+        made.train(training).zero_grad()
+        states = made(ids, sizes, segments if made.shape.segments > 1 else None, keep)
+        (states * torch.linspace(0, 9, states.numel()).view_as(states).sin()).sum().backward()
+        found.append([states.detach(), *(p.grad.clone() for p in made.parameters())])
+    for plain, filled in zip(*found, strict=True):
+        torch.testing.assert_close(filled, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_asked_twice():

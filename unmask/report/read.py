@@ -17,6 +17,7 @@ from unmask.report.text import clean
 Json = dict[str, Any]
 LARGEST = 64 * 1024 * 1024  # bytes of a file of a run; of longer metrics the rest is left out, and said so
 LONGEST_LINE = 64 * 1024  # bytes of a line of metrics.jsonl
+_NUMBERS = ("seconds", "tokens", "tokens_per_second", "loss", "accuracy")  # of such a line, or null
 VERBS = ("pretrain", "finetune", "quickstart")
 
 
@@ -168,7 +169,7 @@ def _metrics(path: Path, verb: str) -> tuple[list[Json], list[Json], list[str]]:
             except (ValueError, RecursionError):
                 broken += 1
                 continue
-            if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+            if not isinstance(line, dict) or not isinstance(line.get("step"), int) or not _numeric(line):
                 broken += line is not None
                 continue
             strange += "loss" in line and line["loss"] is None
@@ -185,6 +186,10 @@ def _metrics(path: Path, verb: str) -> tuple[list[Json], list[Json], list[str]]:
     if strange:
         notes.append(f"the training loss was not a number at {strange} step{'s' * (strange > 1)}")
     return [train[key] for key in sorted(train)], [heldout[key] for key in sorted(heldout)], notes
+
+
+def _numeric(line: Json) -> bool:
+    return all(isinstance(line.get(name), int | float | None) for name in _NUMBERS)
 
 
 def _fills(data: Any) -> list[Json]:
