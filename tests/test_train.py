@@ -1,5 +1,7 @@
 """k micro-batches are one big batch; a loss that is not finite moves nothing; clocks."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -19,10 +21,7 @@ def run(
     model = network()
     optimizer = Optimizer(model.named_parameters())
     batches = [[{"ids": x, "targets": y} for x, y in micro] for micro in parts]
-
-    def loss(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {"fit": ((model(batch["ids"])[:, 0] - batch["targets"]) ** 2).sum() * scale}
-
+    loss = loss_of(model, scale=scale)
     found = list(steps(loss, batches, terms={"fit": "targets"}, optimizer=optimizer, rate=lambda n: 0.01))
     return optimizer.masters.clone(), found[-1].loss()
 
@@ -47,6 +46,12 @@ def test_a_loss_that_is_not_finite_moves_nothing() -> None:
     assert torch.equal(torch.sort(before).values, torch.sort(moved).values)
 
 
+def loss_of(
+    model: nn.Module, more: float = 0.0, scale: float = 1.0
+) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+    return lambda batch: {"fit": ((model(batch["ids"])[:, 0] - batch["targets"]) ** 2).sum() * scale + more}
+
+
 def test_a_loss_that_is_not_finite_moves_nothing_though_its_gradient_is() -> None:
     torch.manual_seed(2)
     x, y = torch.randn(4, 3), torch.randn(4)
@@ -54,16 +59,20 @@ def test_a_loss_that_is_not_finite_moves_nothing_though_its_gradient_is() -> Non
     optimizer = Optimizer(model.named_parameters())
     before = optimizer.masters.clone()
     for bad, worse in ((False, 0.0), (True, float("nan")), (True, float("inf"))):
-
-        def loss(batch: dict[str, torch.Tensor], worse: float = worse) -> dict[str, torch.Tensor]:
-            return {"fit": ((model(batch["ids"])[:, 0] - batch["targets"]) ** 2).sum() + worse}
-
         batches = [[{"ids": x, "targets": y}]]
-        (step,) = steps(loss, batches, terms={"fit": "targets"}, optimizer=optimizer, rate=lambda n: 0.01)
+        (step,) = steps(
+            loss_of(model, worse), batches, terms={"fit": "targets"}, optimizer=optimizer, rate=lambda n: 0.01
+        )
         assert torch.isfinite(step.gradient_norm) and step.finite is not bad
         assert torch.equal(optimizer.masters, before) == bad
         before = optimizer.masters.clone()
-        assert not optimizer.gradients.any()
+    norms = []  # and nothing of it is left: the next update has the gradient that it would have had without
+    for moved in (optimizer, Optimizer(model.named_parameters())):
+        (step,) = steps(
+            loss_of(model), batches, terms={"fit": "targets"}, optimizer=moved, rate=lambda n: 0.0
+        )
+        norms.append(float(step.gradient_norm))
+    assert norms[0] == norms[1] > 0
 
 
 def test_clock_by_steps_and_by_recorded_places() -> None:

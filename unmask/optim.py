@@ -98,6 +98,7 @@ class Optimizer:
         total = sum(sizes)
         self.masters = torch.empty(total, device=device)
         self.gradients = torch.zeros(total, device=device)
+        self._begun = False  # whether the sums hold something of the update that is being made
         shapes = [p.shape for p in self.parameters]
         self._master_views = [
             v.view(s) for v, s in zip(torch.split(self.masters, sizes), shapes, strict=True)
@@ -154,16 +155,19 @@ class Optimizer:
 
     def clear(self) -> None:
         """Forget the gradients."""
-        self.gradients.zero_()
+        self._begun = False
         for p in self.parameters:
             p.grad = None
 
     def gather(self) -> None:
         """Add the gradients of the last backward to the fp32 sums and free them."""
         for view, p in zip(self._gradient_views, self.parameters, strict=True):
-            if p.grad is not None:
+            if not self._begun:  # the first of an update is copied: neither zeros are written nor read
+                view.zero_() if p.grad is None else view.copy_(p.grad)
+            elif p.grad is not None:
                 view.add_(p.grad)
-                p.grad = None
+            p.grad = None
+        self._begun = True
 
     @property
     def device(self) -> torch.device:
@@ -171,6 +175,8 @@ class Optimizer:
 
     def add_up(self) -> None:
         """Add the sums over the processes, in one collective."""
+        if not self._begun:  # there was no micro-batch
+            self.gradients.zero_()
         if dist.is_initialized():
             dist.all_reduce(self.gradients)
 
@@ -185,7 +191,7 @@ class Optimizer:
         for optimizer in self._optimizers:
             optimizer.step()
         self._copy()
-        self.gradients.zero_()
+        self._begun = False
 
     def weights(self) -> dict[str, Tensor]:
         """The masters by name: views, fp32."""
