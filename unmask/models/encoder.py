@@ -68,10 +68,10 @@ class Layer(nn.Module):
         self, x: Tensor, lay: Layout, turn: tuple[Tensor, Tensor] | None, window: int, dropout: float
     ) -> Tensor:
         heads = self.shape.heads
-        qkv = self.qkv(x).view(len(x), 3, -1)
+        qkv = self.qkv(x)[: lay.tokens].view(lay.tokens, 3, -1)
         if turn is not None:
             qkv = rotate(qkv, turn, heads, turned=2)
-        return attend(qkv, heads, lay, window, dropout)
+        return lengthen(attend(qkv, heads, lay, window, dropout), len(x) - lay.tokens)
 
     def _attend_from(
         self,
@@ -85,7 +85,8 @@ class Layer(nn.Module):
         heads, width = self.shape.heads, self.shape.width
         weight, bias = self.qkv.weight, self.qkv.bias
         q = F.linear(pick(x, keep), weight[:width], None if bias is None else bias[:width])
-        kv = F.linear(x, weight[width:], None if bias is None else bias[width:]).view(len(x), 2, -1)
+        kv = F.linear(x, weight[width:], None if bias is None else bias[width:])
+        kv = kv[: lay.tokens].view(lay.tokens, 2, -1)
         if turn is not None:
             cos, sin = turn
             q = rotate(q[:, None], (cos[keep], sin[keep]), heads, turned=1)[:, 0]
@@ -94,13 +95,18 @@ class Layer(nn.Module):
 
 
 def filler(tokens: int) -> int:
-    """Tokens of a row that is seen by no other, so that few different numbers of tokens occur while training.
+    """How many rows of nothing follow the tokens of a batch of training, so that few different numbers of them occur.
 
-    oneDNN prepares every product for its very shape, which costs as much as the product itself where a batch is
-    small: 16 numbers an octave are prepared once, and at most a sixteenth of the work is in vain.
+    oneDNN prepares every product for its very shape, which may cost as much as the product itself. So there are 16
+    numbers an octave, each prepared once, and at most a sixteenth of the work of a large batch is in vain. Attention
+    never sees these rows.
     """
-    step = max(16, 1 << max(0, tokens.bit_length() - 5))
-    return -tokens % step
+    return -tokens % max(16, 1 << max(0, tokens.bit_length() - 5))
+
+
+def lengthen(x: Tensor, more: int) -> Tensor:
+    """[N, H] -> [N + more, H], zeros at the end."""
+    return F.pad(x, (0, 0, 0, more)) if more else x
 
 
 class Encoder(nn.Module):
@@ -160,12 +166,9 @@ class Encoder(nn.Module):
                 "train with longer ones."
             )
         dropout = self.dropout if self.training else 0.0
-        real = len(ids)
-        if self.training and not lay.even and ids.device.type == "cpu" and (more := filler(real)):
-            ids = F.pad(ids, (0, more))
-            segments = None if segments is None else F.pad(segments, (0, more))
-            lay = layout(torch.cat([lay.lengths, torch.tensor([more])]))
         x = self._embed(ids, lay, segments, dropout)
+        if self.training and not x.is_cuda:
+            x = lengthen(x, filler(len(x)))
         turns = self._turns(lay, x) if self.shape.rotary else (None, None)
         shape, last = self.shape, self.shape.layers - 1
         for i in range(shape.layers):
@@ -174,7 +177,7 @@ class Encoder(nn.Module):
             x = layer(
                 x, lay, turns[local], shape.window if local else 0, keep if i == last else None, dropout
             )
-        x = x if keep is not None else x[:real]
+        x = x if keep is not None else x[: lay.tokens]
         return x if self.last_norm is None else self.last_norm(x)
 
     def _embed(self, ids: Tensor, lay: Layout, segments: Tensor | None, dropout: float) -> Tensor:
