@@ -98,7 +98,18 @@ class Direct:
         ]
 
 
-KINDS = ["body", "tokens", "classify", "mean", "compare", "asked", "tag", "span"]
+KINDS = [
+    "body",
+    "tokens",
+    "classify",
+    "mean",
+    "compare",
+    "layers_mean",
+    "layers_compare",
+    "asked",
+    "tag",
+    "span",
+]
 CASES = [(family, kind) for family in FAMILIES for kind in KINDS] + [
     ("bert", "pretraining"), ("albert", "pretraining"), ("modernbert", "normed_mean"),
 ]  # fmt: skip
@@ -126,7 +137,13 @@ onnx = pytest.mark.skipif(
 @onnx
 @pytest.mark.parametrize(
     ("family", "kind"),
-    [("bert", "pretraining"), ("modernbert", "tag"), ("roberta", "asked"), ("albert", "compare")],
+    [
+        ("bert", "pretraining"),
+        ("modernbert", "tag"),
+        ("roberta", "asked"),
+        ("albert", "compare"),
+        ("modernbert", "layers_compare"),
+    ],
 )
 def test_a_file_says_what_the_model_says(
     family: str, kind: str, tokenizer: Tokenizer, tmp_path: Path

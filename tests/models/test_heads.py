@@ -1,6 +1,7 @@
 """Heads: worked means, what they ask of the encoder, ties, and what they refuse."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -38,20 +39,22 @@ def test_asked_positions():
     lay = layout(torch.tensor([5, 4, 1]))
     for style in ("pooler", "dense", "normed"):
         assert ClassifyHead(SHAPE, 2, style).asks(lay).tolist() == [0, 5, 9]
-    for style in ("mean", "normed_mean", "compare"):
+    for style in ("mean", "normed_mean", "compare", "layers_mean", "layers_compare"):
         assert ClassifyHead(SHAPE, 2, style).asks(lay) is None
     with pytest.raises(UnmaskError, match='"pooler"'):
         ClassifyHead(SHAPE, 2, "poolr")
     assert set(STYLES) == {"bert", "roberta", "albert", "modernbert"}
 
 
-@pytest.mark.parametrize("style", ["pooler", "dense", "normed", "normed_mean", "mean", "compare"])
+@pytest.mark.parametrize(
+    "style", ["pooler", "dense", "normed", "normed_mean", "mean", "compare", "layers_mean", "layers_compare"]
+)
 def test_every_classifier_learns_and_drops(style):
     torch.manual_seed(0)
     encoder, head = Encoder(SHAPE), ClassifyHead(SHAPE, 3, style, dropout=0.3)
     lay = layout(torch.tensor([5, 4, 6]))
     ids, segments = torch.arange(15), torch.tensor([0, 0, 1, 1, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1, 1])
-    states = encoder(ids, lay, segments, keep=head.asks(lay))
+    states = encoder(ids, lay, segments, keep=head.asks(lay), mix=head.mixes)
     assert not torch.equal(head(states, lay, segments), head(states, lay, segments))
     head.eval()
     logits = head(states, lay, segments)
@@ -60,6 +63,17 @@ def test_every_classifier_learns_and_drops(style):
     loss.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
     assert encoder.tokens.weight.grad.abs().sum() > 0
+
+
+def test_mixed_is_the_mean_of_normed_embeddings_and_normed_last_layer():
+    encoder = Encoder(replace(SHAPE, norm="pre", layers=2)).eval()
+    ids, lay, held = torch.arange(9), layout(torch.tensor([5, 4])), []
+    encoder.layers[0].register_forward_pre_hook(lambda module, given: held.append(given[0]))
+    encoder.layers[-1].register_forward_hook(lambda module, given, out: held.append(out))
+    found = encoder(ids, lay, mix=True)
+    centred = [x - x.mean(-1, keepdim=True) for x in held]
+    want = sum(x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() for x in centred) / 2
+    torch.testing.assert_close(found, want, rtol=1e-5, atol=1e-5)
 
 
 def test_tokens_head_is_tied_and_survives_copies():

@@ -35,6 +35,8 @@ CASES: dict[str, tuple[Any, Labels]] = {
     "classify mask": (replace(TASKS["classify"](), head="mask"), CLASSES),
     "classify score": (TASKS["classify"](), SCORES),
     "pair": (TASKS["pair"](), CLASSES),
+    "classify layers": (replace(TASKS["classify"](), head="layers"), CLASSES),
+    "pair layers": (replace(TASKS["pair"](), head="layers"), CLASSES),
     "pair first": (replace(TASKS["pair"](), head="first"), CLASSES),
     "tag": (TASKS["tag"](), TAGS),
     "answer": (TASKS["answer"](), SPANS),

@@ -155,7 +155,9 @@ def packed(
     cuts = np.cumsum(batch["lengths"].numpy())[:-1]
     found: list[list[np.ndarray]] = []
     with torch.no_grad():
-        states = network.encoder(batch["ids"], lay, batch["segments"] if segments else None)
+        states = network.encoder(
+            batch["ids"], lay, batch["segments"] if segments else None, mix=network.mixes
+        )
         for head in network.heads or [nn.Identity()]:
             if isinstance(head, PairHead):
                 found.append(list(head(states[lay.starts]).numpy()))

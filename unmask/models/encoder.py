@@ -104,6 +104,17 @@ def filler(tokens: int) -> int:
     return -tokens % max(16, 1 << max(0, tokens.bit_length() - 5))
 
 
+def mixed(first: Tensor, last: Tensor) -> Tensor:
+    """The mean of the embeddings' and the last layer's states, each normed without weights: [..., H] twice -> [..., H].
+
+    The last layer is made for guessing tokens, and what a token itself is lies deep in it: a head that sums up a row
+    learns slowly from it alone (docs/log.md). The sum over layers of ELMo (Peters et al. 2018, section 3.2), its
+    weights fixed and the middle left out.
+    """
+    width = first.shape[-1:]
+    return 0.5 * (F.layer_norm(first, width) + F.layer_norm(last, width))
+
+
 def lengthen(x: Tensor, more: int) -> Tensor:
     """[N, H] -> [N + more, H], zeros at the end."""
     return F.pad(x, (0, 0, 0, more)) if more else x
@@ -148,12 +159,14 @@ class Encoder(nn.Module):
         lengths: Tensor | Layout,
         segments: Tensor | None = None,
         keep: Tensor | None = None,
+        *,
+        mix: bool = False,
     ) -> Tensor:
         """States of all tokens, or of those in keep.
 
         ids [N] int64; lengths [R] int64 on the host, or their `Layout`; segments [N] or None for zeros; keep
-        [P] sorted token indices -> [N, H] or [P, H]. Raises `UnmaskError` for rows longer than
-        `shape.positions`.
+        [P] sorted token indices -> [N, H] or [P, H]. With `mix` what `mixed` makes of the embeddings and the last
+        layer, of all tokens. Raises `UnmaskError` for rows longer than `shape.positions`.
         """
         lay = lengths if isinstance(lengths, Layout) else layout(lengths, ids.device)
         if lay.tokens != len(ids):
@@ -169,6 +182,7 @@ class Encoder(nn.Module):
         x = self._embed(ids, lay, segments, dropout)
         if self.training and not x.is_cuda:
             x = lengthen(x, filler(len(x)))
+        first = x
         turns = self._turns(lay, x) if self.shape.rotary else (None, None)
         shape, last = self.shape, self.shape.layers - 1
         for i in range(shape.layers):
@@ -177,6 +191,8 @@ class Encoder(nn.Module):
             x = layer(
                 x, lay, turns[local], shape.window if local else 0, keep if i == last else None, dropout
             )
+        if mix:
+            return mixed(first[: lay.tokens], x[: lay.tokens])
         x = x if keep is not None else x[: lay.tokens]
         return x if self.last_norm is None else self.last_norm(x)
 

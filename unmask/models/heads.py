@@ -21,7 +21,9 @@ from unmask.models.encoder import Encoder
 from unmask.models.layers import ACTIVATIONS, drop, start_small
 from unmask.models.losses import classes_loss, tokens_loss
 
-Style = Literal["pooler", "dense", "normed", "normed_mean", "mean", "asked", "compare"]
+Style = Literal[
+    "pooler", "dense", "normed", "normed_mean", "mean", "asked", "compare", "layers_mean", "layers_compare"
+]
 #: how each family classifies a row
 STYLES: dict[str, Style] = {"bert": "pooler", "albert": "pooler", "roberta": "dense", "modernbert": "normed"}
 
@@ -128,7 +130,8 @@ class ClassifyHead(nn.Module):
     linear), "asked" (one token of the row that the caller names, such as its blank; normed where the encoder is
     pre-norm), "normed" (ModernBERT: dense, activation, norm, dropout, linear; "normed_mean" on the mean of the
     row), "mean" (mean of the row, dropout, linear), "compare" (segment means u and v: [u, v, |u - v|, u * v],
-    dropout, linear). Unknown styles raise `UnmaskError`.
+    dropout, linear), "layers_mean" and "layers_compare" (the same over embeddings and last layer together, see
+    `Encoder.forward`; "layers_mean" normed where the encoder is pre-norm). Unknown styles raise `UnmaskError`.
     """
 
     def __init__(self, shape: Shape, classes: int, style: Style, dropout: float = 0.1) -> None:
@@ -144,24 +147,38 @@ class ClassifyHead(nn.Module):
         self.first: Pooler | NormedDense | None = None
         if style in ("pooler", "dense"):
             self.first = Pooler(shape)
-        elif style in ("normed", "normed_mean") or (style == "asked" and shape.norm == "pre"):
+        elif style in ("normed", "normed_mean") or (
+            style in ("asked", "layers_mean") and shape.norm == "pre"
+        ):
             self.first = NormedDense(shape)
-        self.out = nn.Linear(shape.width * (4 if style == "compare" else 1), classes)
+        self.out = nn.Linear(shape.width * (4 if self.compares else 1), classes)
         start_small(self.out, shape.width**-0.5 if shape.norm == "pre" else 0.02)
+
+    @property
+    def compares(self) -> bool:
+        """Whether it reads two parts of a row."""
+        return self.style in ("compare", "layers_compare")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it wants embeddings and last layer together of the encoder."""
+        return self.style in ("layers_mean", "layers_compare")
 
     def asks(self, lay: Layout) -> Tensor | None:
         """The positions whose states it reads, for the encoder's `keep`; None for all."""
         return lay.starts if self.style in ("pooler", "dense", "normed") else None
 
     def forward(self, states: Tensor, lay: Layout, segments: Tensor | None = None) -> Tensor:
-        """States of the positions in `asks` [R or N, H], segments [N] for "compare" -> logits [R, classes]."""
+        """States of the positions in `asks` [R or N, H], segments [N] for two parts -> logits [R, classes]."""
         rate = self.dropout if self.training else 0.0
-        if self.style == "compare":
+        if self.compares:
             if segments is None:
-                raise UnmaskError('style "compare" without segments — it compares two segments — give pairs.')
+                raise UnmaskError(
+                    f'style "{self.style}" without segments — it compares two segments — give pairs.'
+                )
             u, v = means(states, lay, segments).unbind(1)
             x = torch.cat((u, v, (u - v).abs(), u * v), -1)
-        elif self.style in ("mean", "normed_mean"):
+        elif self.style in ("mean", "normed_mean", "layers_mean"):
             x = means(states, lay)[:, 0]
         else:
             x = states

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from unmask.errors import UnmaskError
 from unmask.models.attention import angles
-from unmask.models.encoder import Encoder, Layer
+from unmask.models.encoder import Encoder, Layer, mixed
 from unmask.models.heads import ClassifyHead, PairHead, SpanHead, TagHead, TokensHead
 from unmask.models.layers import ACTIVATIONS
 
@@ -46,10 +46,13 @@ class Padded(nn.Module):
                 tables = angles(shape.positions, shape.head_width, base, torch.device("cpu"), torch.float32)
                 for name, table in zip(names, tables, strict=True):
                     self.register_buffer(name, table, persistent=False)
-        styles = [head.style for head in heads if isinstance(head, ClassifyHead)]
+        classifiers = [head for head in heads if isinstance(head, ClassifyHead)]
+        parts = shape.segments > 1 or any(head.compares for head in classifiers)
+        asked = any(head.style == "asked" for head in classifiers)
+        self.mixes = any(head.mixes for head in classifiers)
         self.inputs = ["input_ids", "attention_mask"]
-        self.inputs += ["token_type_ids"] if shape.segments > 1 or "compare" in styles else []
-        self.inputs += ["asked_positions"] if "asked" in styles else []
+        self.inputs += ["token_type_ids"] if parts else []
+        self.inputs += ["asked_positions"] if asked else []
         self.outputs = [name for head in heads for name in _outputs(head)] or ["last_hidden_state"]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
@@ -84,6 +87,7 @@ class Padded(nn.Module):
         x = encoder.norm(x)
         if encoder.lift is not None:
             x = encoder.lift(x)
+        first = x
         seen = real[:, None, None, :]  # [B, 1, 1, T]
         near = seen
         turns: list[tuple[Tensor, Tensor] | None] = [None, None]
@@ -99,6 +103,8 @@ class Padded(nn.Module):
             assert isinstance(layer, Layer)
             local = shape.local(i)
             x = _layer(layer, x, near if local else seen, turns[local])
+        if self.mixes:
+            return mixed(first, x)
         return x if encoder.last_norm is None else encoder.last_norm(x)
 
 
@@ -140,11 +146,11 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def _classes(
     head: ClassifyHead, states: Tensor, real: Tensor, types: Tensor | None, asked: Tensor | None
 ) -> Tensor:  # [B, C]
-    if head.style == "compare":
+    if head.compares:
         assert types is not None
         u, v = (_mean(states, real & (types == part)) for part in (0, 1))
         x = torch.cat((u, v, (u - v).abs(), u * v), -1)
-    elif head.style in ("mean", "normed_mean"):
+    elif head.style in ("mean", "normed_mean", "layers_mean"):
         x = _mean(states, real)
     elif head.style == "asked":
         assert asked is not None

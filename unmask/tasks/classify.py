@@ -54,8 +54,9 @@ class Classify:
     regression: Annotated[bool, "predict a number, however the labels are written"] = False
     class_weight: Annotated[ClassWeight, "weigh rare classes up: none, balanced or sqrt"] = "none"
     head: Annotated[
-        Literal["auto", "first", "mean", "mask"],
-        "read [CLS], the mean of the row, or the [MASK] that each text holds; auto: mean up to small, else [CLS]",
+        Literal["auto", "first", "mean", "layers", "mask"],
+        "read [CLS], the row's mean (of the last layer, or of it and the embeddings), or the [MASK] that each text "
+        "holds; auto: mean up to small, else [CLS]",
     ] = "auto"
 
     choose_by: Annotated[
@@ -145,12 +146,11 @@ class Classify:
         return holding
 
     def network(self, shape: Shape, vocab: Vocab, labels: Labels) -> nn.Module:
-        from unmask.tasks.networks import classifier, few
+        from unmask.tasks.networks import Reads, classifier, few
 
-        if self.head == "mask":
-            return classifier(shape, outputs=len(labels.names), reads="asked")
-        mean = self.head == "mean" or (self.head == "auto" and few(shape))
-        return classifier(shape, outputs=len(labels.names), reads="mean" if mean else "first")
+        auto: Reads = "mean" if few(shape) else "first"
+        named: dict[str, Reads] = {"first": "first", "mean": "mean", "layers": "layers_mean", "mask": "asked"}
+        return classifier(shape, outputs=len(labels.names), reads=named.get(self.head, auto))
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         from unmask.tasks.networks import label_loss

@@ -40,8 +40,13 @@ class TaskModel(nn.Module):
         self.gain = 1.0
 
 
-def classifier(shape: Shape, outputs: int, reads: Literal["first", "mean", "asked", "compare"]) -> TaskModel:
+Reads = Literal["first", "mean", "asked", "compare", "layers_mean", "layers_compare"]
+
+
+def classifier(shape: Shape, outputs: int, reads: Reads) -> TaskModel:
     """One output a row: from its first token as the family does it, its mean, an asked token, or two parts compared.
+
+    "layers_…": over embeddings and last layer together.
 
     Comparing starts at zero with a gain, as `tagger` does: the scale of its four features is the pre-trained
     body's, and a random layer over them starts far above chance (4 nats): some seeds lose all their steps to that.
@@ -52,9 +57,11 @@ def classifier(shape: Shape, outputs: int, reads: Literal["first", "mean", "aske
         "mean": "normed_mean" if pre else "mean",
         "asked": "asked",
         "compare": "compare",
+        "layers_mean": "layers_mean",
+        "layers_compare": "layers_compare",
     }
     head = ClassifyHead(shape, outputs, styles[reads])
-    if reads != "compare":
+    if not head.compares:
         return TaskModel(Encoder(shape), head)
     nn.init.zeros_(head.out.weight)
     return TaskModel(Encoder(shape), head, gain=GAIN)
@@ -87,7 +94,7 @@ def label_logits(model: nn.Module, batch: Batch) -> Tensor:  # [R, C]
     assert isinstance(model, TaskModel) and isinstance(model.head, ClassifyHead)
     lay = layout(batch["lengths"], batch["ids"].device)
     keep = batch["asked_positions"] if model.head.style == "asked" else model.head.asks(lay)
-    states = model.encoder(batch["ids"], lay, batch.get("segments"), keep)
+    states = model.encoder(batch["ids"], lay, batch.get("segments"), keep, mix=model.head.mixes)
     logits: Tensor = model.head(states, lay, batch.get("parts"))
     return logits.float() * model.gain
 

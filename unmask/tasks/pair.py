@@ -59,7 +59,9 @@ class Pair:
     regression: Annotated[bool, "predict a number, however the labels are written"] = False
     class_weight: Annotated[ClassWeight, "weigh rare classes up: none, balanced or sqrt"] = "none"
     head: Annotated[
-        Literal["auto", "compare", "first"], "compare the two parts, or read [CLS]; auto: by size"
+        Literal["auto", "compare", "layers", "first"],
+        "compare the two parts by the last layer, or by it and the embeddings; or read [CLS]; auto: compare up to "
+        "small, else [CLS]",
     ] = "auto"
 
     choose_by: Annotated[
@@ -133,10 +135,11 @@ class Pair:
         return {**labelled(row), "parts": parts}
 
     def network(self, shape: Shape, vocab: Vocab, labels: Labels) -> nn.Module:
-        from unmask.tasks.networks import classifier, few
+        from unmask.tasks.networks import Reads, classifier, few
 
         compares = self.head == "compare" or (self.head == "auto" and few(shape))
-        return classifier(shape, outputs=len(labels.names), reads="compare" if compares else "first")
+        reads: Reads = "layers_compare" if self.head == "layers" else "compare" if compares else "first"
+        return classifier(shape, outputs=len(labels.names), reads=reads)
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         from unmask.tasks.networks import label_loss
