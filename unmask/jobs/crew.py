@@ -108,5 +108,8 @@ def beside(
 
 
 def emit(event: Event) -> None:
-    """What a worker says: one event as a line."""
-    print(json.dumps(event), flush=True)
+    """What a worker says: one event as a line. Where nobody hears it any more, the worker ends without a word."""
+    try:
+        print(json.dumps(event), flush=True)
+    except BrokenPipeError:
+        os._exit(1)
