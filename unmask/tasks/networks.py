@@ -52,15 +52,14 @@ def classifier(shape: Shape, outputs: int, reads: Reads) -> TaskModel:
     body's, and a random layer over them starts far above chance (4 nats): some seeds lose all their steps to that.
     """
     pre = shape.norm == "pre"
-    styles: dict[str, Style] = {
-        "first": "normed" if pre else "dense" if shape.segments == 1 else "pooler",
-        "mean": "normed_mean" if pre else "mean",
-        "asked": "asked",
-        "compare": "compare",
-        "layers_mean": "layers_mean",
-        "layers_compare": "layers_compare",
-    }
-    head = ClassifyHead(shape, outputs, styles[reads])
+    style: Style
+    if reads == "first":
+        style = "normed" if pre else "dense" if shape.segments == 1 else "pooler"
+    elif reads == "mean":
+        style = "normed_mean" if pre else "mean"
+    else:
+        style = reads
+    head = ClassifyHead(shape, outputs, style)
     if not head.compares:
         return TaskModel(Encoder(shape), head)
     nn.init.zeros_(head.out.weight)
