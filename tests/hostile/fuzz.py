@@ -116,7 +116,7 @@ def main() -> int:
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     try:
-        import atheris  # noqa: F401
+        import atheris  # noqa: F401  # only whether it is there
     except ImportError:
         print(
             "atheris is not installed: pip install atheris (it has wheels for CPython 3.11 to 3.13 on Linux)"

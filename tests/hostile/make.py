@@ -15,6 +15,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import folders
 import texts
@@ -148,10 +149,10 @@ def _labelled(home: Path) -> Iterator[Case]:
             yield Case(name, "predict", predicted, says="", either=True, quick=number % 5 == 0)
 
 
-def _rows(task: object, file: str) -> None:
-    examples = task.read(Path(file))  # type: ignore[attr-defined]
-    labels, _ = task.labels(examples)  # type: ignore[attr-defined]
-    task.check(examples, labels)  # type: ignore[attr-defined]
+def _rows(task: Any, file: str) -> None:
+    examples = task.read(Path(file))
+    labels, _ = task.labels(examples)
+    task.check(examples, labels)
 
 
 def _damaged(home: Path, source: str, change: folders.Change, place: Path) -> Callable[[], None]:
