@@ -222,6 +222,28 @@ def test_the_job_keeps_its_result_and_the_page_shows_it(models: dict[str, Source
     assert section(read_run(run.folder), {"pairs": {}}) is None
 
 
+def test_fewer_pairs_are_scored_as_in_the_whole_and_kept_apart(
+    models: dict[str, Source], tmp_path: Path
+) -> None:
+    run = Run.create(tmp_path / "run", verb="pretrain", settings={"recipe": {"name": "bert"}}, parameters=77)
+    small(run.folder / "model", "bert")
+    (tmp_path / "own.tsv").write_text(
+        "good\tbad\tphenomenon\n"
+        + "".join(
+            f"{a}\t{b}\t{'one' if n % 2 else 'two'}\n"
+            for n, (a, b) in enumerate(zip(TEXTS, reversed(TEXTS), strict=True))
+        )
+    )
+    found = job.minimal_pairs(
+        run.folder, tmp_path / "own.tsv", each=2, untrained_seeds=1, untrained_each=1, precision="fp32"
+    )
+    assert found["pairs"]["count"] == 4 and found["untrained"]["pairs"] == 2
+    assert [p.stem for p in (run.folder / "evaluation").iterdir()] == ["minimal-pairs.own.first-2"]
+    assert "4 pairs of own.tsv (the first 2 of every paradigm)" in job.lines(found)[0]
+    with pytest.raises(UnmaskError, match="at least 1"):
+        job.minimal_pairs(run.folder, each=0)
+
+
 def test_what_cannot_be_scored_is_refused_before_anything_runs(
     models: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

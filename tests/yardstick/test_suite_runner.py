@@ -14,7 +14,7 @@ import pytest
 from torch import nn
 
 from unmask.errors import UnmaskError
-from unmask.models import Shape
+from unmask.models import Shape, sized
 from unmask.models.encoder import Encoder
 from unmask.models.heads import TokensHead
 from unmask.models.weights import save_pretrained
@@ -229,6 +229,21 @@ def test_a_run_that_says_one_thing_has_failed(body: Path, tmp_path: Path) -> Non
     assert t["majority"] == pytest.approx(
         100 * (0 + 0.5) / 2
     )  # always "0": F1 of class 1 is 0, accuracy a half
+
+
+def test_the_head_is_chosen_with_the_rate_where_a_task_has_several(body: Path, tmp_path: Path) -> None:
+    suite = glue(tmp_path / "data", ("MRPC",))
+    setting = replace(QUICK, seeds=1, from_scratch=False, heads="auto,layers")
+    found, said = run(suite, body, tmp_path / "data", tmp_path / "out", setting)
+    (t,) = found["tasks"]
+    arm = t["starts"]["pretrained"]
+    assert arm["tried"] == 2 and arm["head"] in ("auto", "layers")
+    places = sorted(p.name for p in (tmp_path / "out/cells/MRPC/pretrained").iterdir())
+    assert len(places) == 2 and sum("_head-layers" in name for name in places) == 1
+    assert any("rate, head and epochs" in line for line in said) and ", head and" in found["protocol"]
+    assert all(point.head == "auto" for point in setting.grid(sized("bert", "mini", 100, 64), 100, heads=False))
+    with pytest.raises(UnmaskError, match='Did you mean "layers"'):
+        replace(QUICK, heads="layer")
 
 
 def test_two_workers_give_what_one_gives(body: Path, tmp_path: Path) -> None:

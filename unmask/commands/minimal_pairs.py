@@ -27,9 +27,13 @@ def minimal_pairs(
             negative="",
         ),
     ] = ("original", "within_word", "whole_word"),
+    each: Annotated[
+        int | None, Parameter(help="score the first so many pairs of every paradigm; all if not given")
+    ] = None,
     untrained_seeds: Annotated[
-        int, Parameter(help="untrained bodies of the same shape that stand beside, on 200 pairs a paradigm")
+        int, Parameter(help="untrained bodies of the same shape that stand beside")
     ] = 5,
+    untrained_each: Annotated[int, Parameter(help="pairs of every paradigm for these")] = 200,
     precision: Annotated[
         Literal["auto", "bf16", "fp32"],
         Parameter(help="auto takes bf16 where it changes at most 2 of 100 verdicts of a sample"),
@@ -44,6 +48,13 @@ def minimal_pairs(
 
     with Watch() as watch:
         found = job(
-            run, data, scoring=scoring, untrained_seeds=untrained_seeds, precision=precision, watch=watch
+            run,
+            data,
+            scoring=scoring,
+            each=each,
+            untrained_seeds=untrained_seeds,
+            untrained_each=untrained_each,
+            precision=precision,
+            watch=watch,
         )
     print("\n".join(lines(found)))

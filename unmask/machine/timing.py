@@ -55,11 +55,16 @@ def count(recipe: Recipe, store: Store, size: str, length: int) -> tuple[int, in
     return sum(n for _, n in named), sum(n for name, n in named if ".layers." in f".{name}")
 
 
-def time_steps(recipe: Recipe, store: Store, size: str, *, length: int | None, limit: float) -> Timing:
-    """About twenty steps of a size, fewer if they would take more than ``limit`` seconds."""
+def time_steps(
+    recipe: Recipe, store: Store, size: str, *, length: int | None, limit: float, rows: int | None = None
+) -> Timing:
+    """About twenty steps of a size, fewer if they would take more than ``limit`` seconds.
+
+    ``rows`` of a step: without it the recipe's batch, 16 at most.
+    """
     training = resolved(recipe, size, Training(length=length, steps=WARM + STEPS))
     assert training.length and training.batch and training.learning_rate is not None
-    rows = min(training.batch, ROWS)
+    rows = rows or min(training.batch, ROWS)
     vocab, where = store.tokenizer.vocab, device()
     shape = recipe.shape(size, vocab, training.length)
     parameters, body = count(recipe, store, size, training.length)

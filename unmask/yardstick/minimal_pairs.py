@@ -2,8 +2,9 @@
 
 The pseudo-log-likelihoods of `masked.py`, all three at once, over BLiMP or a file of one's own; beside them the same
 network freshly drawn, several seeds, since an untrained body is not at 50 on every phenomenon. Kept in
-RUN/evaluation/minimal-pairs.json (minimal-pairs.NAME.json for a file of one's own). bf16 is used where it changes
-nothing that matters: a sample of pairs is scored in both precisions first, and what that changed is kept.
+RUN/evaluation/minimal-pairs.json (minimal-pairs.NAME.json for a file of one's own, ….first-N.json for the first N
+pairs of every paradigm). bf16 is used where it changes nothing that matters: a sample of pairs is scored in both
+precisions first, and what that changed is kept.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Precision = Literal["auto", "bf16", "fp32"]
 Json = dict[str, Any]
 SAMPLE = 201  # pairs that are scored in both precisions
 CHANGED = 0.02  # share of the sample's verdicts that bf16 may change; their mean moves by less
-CONTROL = 200  # pairs of a paradigm for untrained bodies: chance needs no more
+CONTROL = 200  # pairs of a paradigm for untrained bodies: their mean over BLiMP is then known to half a point
 
 
 def minimal_pairs(
@@ -40,14 +41,17 @@ def minimal_pairs(
     data: str | Path | None = None,
     *,
     scoring: Sequence[Scoring] = SCORINGS,
+    each: int | None = None,
     untrained_seeds: int = 5,
+    untrained_each: int = CONTROL,
     precision: Precision = "auto",
     watch: Callable[[Json], None] = lambda event: None,
 ) -> Json:
     """Score a pre-trained run or model folder, and in a run folder keep the result.
 
-    `data`: a file or folder of pairs (`pairs.read_pairs`); BLiMP without it. Raises UnmaskError before anything is
-    computed for a folder without a masked-LM head, unreadable pairs, and sentences longer than the model.
+    `data`: a file or folder of pairs (`pairs.read_pairs`); BLiMP without it. `each`: the first pairs of every paradigm
+    that are scored, all if not given; `untrained_each` the same for untrained bodies. Raises UnmaskError before
+    anything is computed for a folder without a masked-LM head, unreadable pairs, and sentences longer than the model.
     """
     if precision not in get_args(Precision):
         raise UnmaskError(
@@ -64,13 +68,17 @@ def minimal_pairs(
         raise UnmaskError(f"no scoring is named — expected some of {', '.join(SCORINGS)} — name one")
     if untrained_seeds < 0:
         raise UnmaskError(f"untrained seeds are {untrained_seeds} — 0 or more is needed — give 0 for none")
+    if untrained_each < 1 or (each is not None and each < 1):
+        raise UnmaskError("fewer than 1 pair a paradigm is asked for — at least 1 is needed — give more")
     source = open_source(Path(run))
     reader = reader_of(source)
     pairs = read_pairs(Path(data) if data is not None else None)
+    if each is not None:
+        pairs = pairs.shortened(each)
     sentences = _cut(pairs, source)
     started = time.perf_counter()
     chosen, gate, speed = _gate(reader, pairs, sentences, forms, precision)
-    control = pairs.first(CONTROL)
+    control = pairs.first(untrained_each)
     whole = len(pairs) + untrained_seeds * len(control)
     _say(
         watch,
@@ -90,6 +98,7 @@ def minimal_pairs(
         "pairs": {
             "name": pairs.name,
             "count": len(pairs),
+            "each": each,
             "equal": pairs.equal,
             "digest": pairs.digest,
             "paradigms": len(pairs.paradigms()),
@@ -106,15 +115,18 @@ def minimal_pairs(
         "seen": seen(Path(run)),
     }
     if (Path(run) / "run.json").is_file():
-        kept = "minimal-pairs" if data is None else f"minimal-pairs.{Path(data).name.partition('.')[0]}"
-        Run.open(run).save_evaluation(kept, result)
+        kept = ["minimal-pairs"]
+        kept += [Path(data).name.partition(".")[0]] if data is not None else []
+        kept += [f"first-{each}"] if each is not None else []
+        Run.open(run).save_evaluation(".".join(kept), result)
     return result
 
 
 def lines(result: Json) -> list[str]:
     """The result for a terminal: a line a phenomenon, the untrained bodies' range beside it."""
     pairs, scorings = result["pairs"], result["scorings"]
-    found = [f"{pairs['count']:,} pairs of {pairs['name']}, accuracy × 100 by pseudo-log-likelihood"]
+    first = f" (the first {pairs['each']:,} of every paradigm)" if pairs["each"] else ""
+    found = [f"{pairs['count']:,} pairs of {pairs['name']}{first}, accuracy × 100 by pseudo-log-likelihood"]
     head = f"{'':<26}" + "".join(f"{name.replace('_', ' '):>14}" for name in scorings) + f"{'untrained':>16}"
     found.append(head)
     names = list(next(iter(scorings.values()))["phenomena"])

@@ -62,6 +62,10 @@ class Pairs:
         """Pairs whose sentences are the same: nobody can tell them apart."""
         return sum(pair.good == pair.bad for pair in self.items)
 
+    def shortened(self, each: int) -> Pairs:
+        """The first `each` pairs of every paradigm alone."""
+        return _pairs(self.name, [self.items[n] for n in self.first(each)])
+
     def first(self, each: int) -> list[int]:
         """The numbers of the first `each` pairs of every paradigm."""
         return [n for numbers in self.paradigms().values() for n in numbers[:each]]

@@ -23,12 +23,13 @@ from unmask.tasks import Answer, Classify, Pair, Tag, Task
 from unmask.yardstick.cells import Cell, predictions, run_cells
 from unmask.yardstick.rows import Rows, read_part
 from unmask.yardstick.score import STARTS, Arm, means, task_json, value_of, verdicts
-from unmask.yardstick.setting import Setting
+from unmask.yardstick.setting import HEADS, Point, Setting
 from unmask.yardstick.split import SEED, halves, limited, write
 from unmask.yardstick.suites import Suite, SuiteTask, absent, chosen, load_suite
 
 Json = dict[str, Any]
 Say = Callable[[Event], None]
+HEADED = ("classify", "pair", "score")  # kinds of task with several heads
 NEVER = 10**9  # steps between looks at dev where only the last weights count
 
 
@@ -89,10 +90,13 @@ def run_suite(
             say({"event": "say", "text": f"{r.task.name}: {note}"})
     workers = how_many(setting, source.loaded.shape)
     starts = STARTS if setting.from_scratch else STARTS[:1]
-    grids = {r.task.name: setting.grid(source.loaded.shape, len(r.train)) for r in ready}
+    grids = {
+        r.task.name: setting.grid(source.loaded.shape, len(r.train), heads=r.task.kind in HEADED)
+        for r in ready
+    }
     say({"event": "say", "text": cost(grids, len(starts), setting)})
 
-    def cell(r: Ready, start: str, point: tuple[float, float], seed: int, keep: bool = False) -> Cell:
+    def cell(r: Ready, start: str, point: Point, seed: int, keep: bool = False) -> Cell:
         return make_cell(r, start, point, seed, model=source.folder, out=out, setting=setting, keep=keep)
 
     keep = setting.keep_models
@@ -263,7 +267,7 @@ def digest(paths: Sequence[Path]) -> str:
 def make_cell(
     r: Ready,
     start: str,
-    point: tuple[float, float],
+    point: Point,
     seed: int,
     *,
     model: Path,
@@ -272,26 +276,26 @@ def make_cell(
     keep: bool,
 ) -> Cell:
     """The fine-tuning of one seed at one setting."""
-    rate, epochs = point
-    task = task_of(r.task)
+    task = task_of(r.task, point.head)
     training = FineTuning(
-        steps=setting.steps, epochs=epochs, batch=setting.batch, learning_rate=rate, seed=seed, workers=1,
+        steps=setting.steps, epochs=point.epochs, batch=setting.batch, learning_rate=point.rate, seed=seed, workers=1,
         length=r.task.length or setting.length, precision=setting.precision,
         evaluate_every=NEVER if setting.published else None,
     )  # fmt: skip
-    how_long = f"steps-{setting.steps}" if setting.steps is not None else f"epochs-{epochs:g}"
+    how_long = f"steps-{setting.steps}" if setting.steps is not None else f"epochs-{point.epochs:g}"
     extra = "".join(
         f"_{key}-{value}"
         for key, value in (
             ("batch", setting.batch),
+            ("head", point.head),
             ("length", training.length),
             ("precision", setting.precision),
         )
         if value not in (None, "auto", 32)
     )
-    place = f"rate-{rate:g}_{how_long}{extra}_seed-{seed}"
+    place = f"rate-{point.rate:g}_{how_long}{extra}_seed-{seed}"
     return Cell(
-        f"{r.task.name}, {start}, rate {rate:g}, seed {seed}",
+        f"{r.task.name}, {start}, rate {point.rate:g}, seed {seed}",
         out / "cells" / r.task.name / start / place,
         model, task.NAME, to_json(task), to_json(training), start == "scratch",
         r.files["train"], r.files["select"], r.parts,
@@ -299,8 +303,8 @@ def make_cell(
     )  # fmt: skip
 
 
-def task_of(task: SuiteTask) -> Task:
-    """The task of `unmask finetune` that reads what `split.write` writes."""
+def task_of(task: SuiteTask, head: str = HEADS[0]) -> Task:
+    """The task of `unmask finetune` that reads what `split.write` writes; `head` where it has several."""
     by = (
         "matthews"
         if task.metrics == ("matthews",)
@@ -314,8 +318,8 @@ def task_of(task: SuiteTask) -> Task:
         return Answer()
     two = task.text_b is not None or task.reader in ("boolq", "copa", "wic", "multirc", "record")
     if task.kind == "classify" or not two:
-        return Classify(text="text_a", regression=task.kind == "score", choose_by=by)  # type: ignore[arg-type]
-    return Pair(regression=task.kind == "score", choose_by=by)  # type: ignore[arg-type]
+        return Classify(text="text_a", regression=task.kind == "score", choose_by=by, head=head)  # type: ignore[arg-type]
+    return Pair(regression=task.kind == "score", choose_by=by, head=head)  # type: ignore[arg-type]
 
 
 def how_many(setting: Setting, shape: Any) -> int:
@@ -331,24 +335,26 @@ def how_many(setting: Setting, shape: Any) -> int:
     return cores() if small and not torch.cuda.is_available() else 1
 
 
-def cost(grids: dict[str, tuple[tuple[float, float], ...]], starts: int, setting: Setting) -> str:
+def cost(grids: dict[str, tuple[Point, ...]], starts: int, setting: Setting) -> str:
     """What is about to be done, in a sentence."""
     search = sum(len(grid) for grid in grids.values()) * starts
     more = len(grids) * starts * (setting.seeds - 1)
+    what = "rate, head and epochs" if len(setting.heads_named()) > 1 else "rate and epochs"
     return (
-        f"{len(grids)} tasks: {search} fine-tunings to choose rate and epochs by one seed, then {more} of the other "
+        f"{len(grids)} tasks: {search} fine-tunings to choose {what} by one seed, then {more} of the other "
         f"seeds; {protocol(setting)}"
     )
 
 
 def protocol(setting: Setting) -> str:
     """How things were chosen and reported, in words."""
+    heads = ", head" if len(setting.heads_named()) > 1 else ""
     if setting.published:
         words = "the published protocol: the last weights, chosen and reported on the same whole dev set"
     else:
         words = (
-            f"rate, epochs and checkpoint chosen on one half of dev, reported on the other (drawn by label, seed "
-            f"{SEED}); where the suite names rows to report on, those"
+            f"rate, epochs{heads} and checkpoint chosen on one half of dev, reported on the other (drawn by label, "
+            f"seed {SEED}); where the suite names rows to report on, those"
         )
     limits = [f"at most {setting.limit_train:,} training rows a task"] if setting.limit_train else []
     limits += [f"{setting.steps:,} updates a fine-tuning"] if setting.steps else []
@@ -360,12 +366,13 @@ def select_value(r: Ready, said: dict[str, list[Any]]) -> float:
     return value_of(r.task, r.select, [said[f"select-{n}"] for n in range(len(r.select))]).value
 
 
-def arm(r: Ready, cells: Sequence[Cell], point: tuple[float, float], tried: int, setting: Setting) -> Arm:
+def arm(r: Ready, cells: Sequence[Cell], point: Point, tried: int, setting: Setting) -> Arm:
     said = [predictions(c) for c in cells]
     stored = [json.loads((c.folder / "evaluation/finetune.json").read_text(encoding="utf-8")) for c in cells]
     return Arm(
-        rate=point[0],
-        epochs=None if setting.steps is not None else point[1],
+        rate=point.rate,
+        epochs=None if setting.steps is not None else point.epochs,
+        head=point.head,
         tried=tried,
         seeds=tuple(range(len(cells))),
         said=tuple(tuple(x[f"report-{n}"] for n in range(len(r.report))) for x in said),

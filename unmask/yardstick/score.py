@@ -105,6 +105,7 @@ class Arm:
 
     rate: float
     epochs: float | None
+    head: str
     tried: int  # settings that were compared, one seed each
     seeds: tuple[int, ...]
     said: tuple[tuple[list[Any], ...], ...]  # [seeds][parts]
@@ -144,6 +145,7 @@ def arm_json(task: SuiteTask, arm: Arm, parts: Sequence[Rows], floor: float, hum
         "seeds": list(arm.seeds),
         "learning_rate": arm.rate,
         "epochs": arm.epochs,
+        "head": arm.head,
         "steps": arm.steps,
         "tried": arm.tried,
         "select": list(arm.select),

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from unmask.errors import UnmaskError
+from unmask.errors import UnmaskError, nearest
 from unmask.jobs.tuned import default_rate
 from unmask.settings import numbers
 
@@ -28,6 +28,18 @@ SMALL_RATES = (3e-4, 1e-4, 5e-5, 3e-5)  # Turc et al. 2019
 LARGE_RATES = (5e-5, 4e-5, 3e-5, 2e-5)  # Devlin et al. 2019
 
 
+HEADS = ("auto", "first", "layers")
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is chosen for a task and start: peak rate, epochs and, where the task has several, the head."""
+
+    rate: float
+    epochs: float
+    head: str = "auto"
+
+
 @dataclass(frozen=True)
 class Setting:
     """How to run the tasks of a suite. Lists are written with commas."""
@@ -39,6 +51,11 @@ class Setting:
         bool, "the published grid, chosen and reported on the same whole dev set; else one half each"
     ] = False
     rates: Annotated[str | None, "peak learning rates to choose from, with commas; by default by size"] = None
+    heads: Annotated[
+        str | None,
+        "what a class, pair or score is read from, to choose from, with commas: auto, first, layers (as in "
+        "fine-tuning); by default auto",
+    ] = None
     epochs: Annotated[
         str | None, "epochs to choose from, with commas; by default 3, or more for small sets up to 20"
     ] = None
@@ -59,9 +76,18 @@ class Setting:
             raise UnmaskError("both steps and epochs are given — one of them says how long — leave one out")
         numbers(self.rates, "rates")
         numbers(self.epochs, "epochs")
+        for head in self.heads_named():
+            if head not in HEADS:
+                raise UnmaskError(
+                    f'heads holds "{head}" — expected some of {", ".join(HEADS)} — choose some.{nearest(head, HEADS)}'
+                )
 
-    def grid(self, shape: Shape, rows: int) -> tuple[tuple[float, float], ...]:
-        """(rate, epochs) to choose from, for a body of this shape and so many training rows."""
+    def heads_named(self) -> tuple[str, ...]:
+        """The heads to choose from."""
+        return tuple(head.strip() for head in (self.heads or HEADS[0]).split(","))
+
+    def grid(self, shape: Shape, rows: int, *, heads: bool) -> tuple[Point, ...]:
+        """What to choose from, for a body of this shape, so many training rows, and a task with heads or not."""
         large = 12 * shape.layers * shape.width**2 >= 40e6
         if self.published:
             rates = numbers(self.rates, "rates") or (LARGE_RATES if large else SMALL_RATES)
@@ -73,4 +99,5 @@ class Setting:
             epochs = numbers(self.epochs, "epochs") or (enough,)
         if self.steps is not None:
             epochs = epochs[:1]
-        return tuple((rate, e) for rate in rates for e in epochs)
+        named = self.heads_named() if heads else HEADS[:1]
+        return tuple(Point(rate, e, head) for rate in rates for e in epochs for head in named)

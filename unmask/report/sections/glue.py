@@ -233,7 +233,7 @@ def _line(t: Json) -> list[Cell]:
     arms = [t["starts"].get(start) for start in STARTS]
     rows = t.get("rows") or {}
     failed = " + ".join(f"{len(a['failed'])} of {len(a['seeds'])}" for a in arms if a)
-    rates = " / ".join(f"{a['learning_rate']:g}" for a in arms if a)
+    rates = " / ".join(f"{a['learning_rate']:g}{_head(a)}" for a in arms if a)
     return [
         str(t.get("name")),
         " + ".join(map(str, t.get("metrics") or [])),
@@ -245,6 +245,11 @@ def _line(t: Json) -> list[Cell]:
         t.get("human"),
         str((t.get("comparison") or {}).get("words", "")),
     ]
+
+
+def _head(arm: Json) -> str:
+    head = arm.get("head", "auto")
+    return "" if head == "auto" else f" {head}"
 
 
 def _value(arm: Json | None) -> Cell:
