@@ -1,4 +1,4 @@
-"""Which parts of speech a BERT and an ALBERT learn first, in English and in Chinese, over seeds (docs/log.md).
+"""Which parts of speech BERT, ALBERT and `modern` learn first, in English and in Chinese, over seeds (docs/log.md).
 
     python -m benchmarks.embryos --data $DATA [--language en] [--seeds 3] [--out runs/embryos]
 
@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.published_sets import NEWS, lines, unmask
 
-RECIPES = ("bert", "albert")
+RECIPES = ("bert", "albert", "modern")
 BODY = ["--size", "tiny", "--batch", "16", "--length", "64", "--learning-rate", "2e-3", "--snapshots", "24"]
 ENGLISH = ("corpus/en_wiki.jsonl.xz", "corpus/en_wiki_long.jsonl.xz", "corpus/en_novels.jsonl.xz")
 CHINESE = ("corpus/zh_novels.txt.xz", "corpus/zh_wiki.jsonl.xz")

@@ -28,9 +28,15 @@ Style = Literal[
 STYLES: dict[str, Style] = {"bert": "pooler", "albert": "pooler", "roberta": "dense", "modernbert": "normed"}
 
 
+#: this close to 0 GELU is nearly linear, and the norm undoes the scale: a dense layer of so much identity says nothing
+AS_IF_ABSENT = 0.1
+
+
 class TokensHead(nn.Module):
     """Which token stands here: dense, activation, norm, then the encoder's own embedding table and a bias.
 
+    A square dense layer of a post-norm body starts as if it were not there. Differs from BERT, whose starts at random
+    and must first be learnt to point where the table points: 6.93 against 6.83 nats after a minute (docs/log.md).
     dense=False leaves the table and bias alone; a shape with a plain head leaves norm, table and bias. The table is
     the encoder's parameter and is not in this module's state, so a saved model holds it once.
     """
@@ -51,6 +57,9 @@ class TokensHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(shape.vocab))
         if self.dense is not None:
             start_small(self.dense, 0.02 / (2 * shape.layers) ** 0.5 if shape.norm == "pre" else 0.02)
+            if shape.norm == "post" and shape.width == shape.table_width:
+                with torch.no_grad():
+                    self.dense.weight.copy_(AS_IF_ABSENT * torch.eye(shape.width))
 
     @property
     def matrix(self) -> Tensor:
