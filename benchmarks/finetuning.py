@@ -2,14 +2,14 @@
 
     python -m benchmarks.finetuning [--quick] [--data FOLDER] [--threads N]
 
-The same BERT on both sides (4 layers × 256, vocabulary 8,000, the pooler and a linear layer over two classes), the
-same rows, batch 32, AdamW, clipping at 1, dropout 0.1, and four looks at the same dev rows. The peer's Trainer pads
-each batch to its longest row, in fp32 and in bf16, and the faster counts; its rows are tokenised before its clock
-starts. Ours is timed from the files to the chosen weights: reading, tokenising, windows, batches, training, dev. The
-pipeline is timed from texts to labels at several batch sizes, fp32 and bf16, and the fastest counts; ours is the
-engine of `unmask predict`, texts to labels, too. Losses and probabilities on the same weights in fp32 are checked
-equal before anything is timed; every side runs once on a few rows before its clock; the sides take turns, and medians
-are compared.
+The same BERT on both sides (4 layers × 256, vocabulary 8,000, the pooler and a linear layer over two classes), the same
+rows, batch 32, AdamW, clipping at 1, dropout 0.1, and four looks at the same dev rows. The peer's Trainer pads each
+batch to its longest row, in fp32 and, where the processor has it, in bf16, and the faster counts; its rows are
+tokenised before its clock starts. Ours is timed from the files to the chosen weights: reading, tokenising, windows,
+batches, training, dev. The pipeline is timed from texts to labels at several batch sizes, fp32 and bf16, and the
+fastest counts; ours is the engine of `unmask predict`, texts to labels, too. Losses and probabilities on the same
+weights in fp32 are checked equal before anything is timed; every side runs once on a few rows before its clock; the
+sides take turns, and medians are compared.
 
 Texts are runs of words of the shipped English text (or of the texts of `--data`), as long in tokens as the rows of
 SST-2 (training rows, a vocabulary of 8,192 pieces of English Wikipedia) and of DRCD (question and passage, a token a
@@ -252,6 +252,7 @@ def compare(what: str, name: str, rows: int, sides: dict[str, Callable[[], float
 
 
 def predicting(folder: Path, name: str, repeats: int, quick: bool) -> float:
+    from benchmarks.peers import bf16_pays
     from unmask.jobs.predict import PORTION, Tuned
     from unmask.tasks.examples import Example, Examples
 
@@ -276,7 +277,7 @@ def predicting(folder: Path, name: str, repeats: int, quick: bool) -> float:
 
     few = texts[: max(64, len(texts) // 8)]
     pilots = {}
-    for bf16 in (False, True):
+    for bf16 in (False, True) if bf16_pays() else (False,):
         pipe = peer_pipeline(folder, bf16)
         ask_peer(pipe, few[:16], 8)
         for batch in (8, 32) if quick else BATCHES:
@@ -293,14 +294,17 @@ def predicting(folder: Path, name: str, repeats: int, quick: bool) -> float:
 
 
 def finetuning(folder: Path, name: str, rows: int, repeats: int) -> float:
+    from benchmarks.peers import bf16_pays
+
     sides: dict[str, Callable[[], float]] = {
         "ours": lambda: finetune_ours(folder, name),
         "Trainer, fp32": lambda: finetune_peer(folder, name, False),
-        "Trainer, bf16": lambda: finetune_peer(folder, name, True),
     }
+    if bf16_pays():
+        sides["Trainer, bf16"] = lambda: finetune_peer(folder, name, True)
     finetune_ours(folder, name, "dev")  # what is loaded and chosen once is loaded on all sides
-    finetune_peer(folder, name, False, "dev")
-    finetune_peer(folder, name, True, "dev")
+    for bf16 in (False, True) if bf16_pays() else (False,):
+        finetune_peer(folder, name, bf16, "dev")
     return compare("fine-tuning", name, rows, sides, repeats)
 
 

@@ -2,13 +2,13 @@
 
     python -m benchmarks.minimal_pairs [--quick] [--data DIR]
 
-The peer is what its users write: every piece of every sentence masked in a copy of its own, copies in batches padded
-to their longest, `BertForMaskedLM` with all its logits, log-softmax at the masked place in fp32; in fp32 and in bf16,
-at several batch sizes; the two best of a trial are timed in full, and the faster of them counts. Both sides read the
-same pairs, drawn evenly from all paradigms of BLiMP (or of the file or folder DIR), with a `bert` of size mini and
-8,192 pieces, freshly drawn: no operation depends on the values. Scores are compared in fp32 before anything is timed
-(the largest difference is printed and must be below 1e-4 of a score); the sides take turns; the last line is
-`ratio X floor Y`.
+The peer is what its users write: every piece of every sentence masked in a copy of its own, copies in batches padded to
+their longest, `BertForMaskedLM` with all its logits, log-softmax at the masked place in fp32; in fp32 and, where the
+processor has it, in bf16, at several batch sizes; the two best of a trial are timed in full, and the faster of them
+counts. Both sides read the same pairs, drawn evenly from all paradigms of BLiMP (or of the file or folder DIR), with a
+`bert` of size mini and 8,192 pieces, freshly drawn: no operation depends on the values. Scores are compared in fp32
+before anything is timed (the largest difference is printed and must be below 1e-4 of a score); the sides take turns;
+the last line is `ratio X floor Y`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.peers import bf16_pays
 from unmask.models import sized
 from unmask.models.encoder import Encoder
 from unmask.models.heads import TokensHead
@@ -132,7 +133,8 @@ def main() -> int:
             print("the two sides do not compute the same; nothing is timed")
             return 1
         trial = texts[:: max(2, len(texts) // 40)]
-        peers = [Peer(folder, dtype, n) for dtype in (torch.float32, torch.bfloat16) for n in BATCHES]
+        own = torch.bfloat16 if bf16_pays() else torch.float32
+        peers = [Peer(folder, dtype, n) for dtype in dict.fromkeys((torch.float32, own)) for n in BATCHES]
         least = [float("inf")] * len(peers)
         for turn in range(3):  # the first warms up
             for n, peer in enumerate(peers):
@@ -141,17 +143,20 @@ def main() -> int:
         for peer, took in zip(peers, least, strict=True):
             print(f"{peer.name}: {len(trial) / 2 / took:.1f} pairs/s on {len(trial)} sentences")
         chosen = [peers[n] for n in np.argsort(least)[:2]]
-        ours = Ours(encoder, head, tokenizer, torch.bfloat16)
+        ours = Ours(encoder, head, tokenizer, own)
         timed(ours, sentences[:8])
         mine: list[float] = []
         both: list[list[float]] = [[], []]
         for _ in range(3 if options.quick else 5):
             mine.append(timed(ours, sentences))
-            for peer, own in zip(chosen, both, strict=True):
-                own.append(timed(peer, texts))
+            for peer, taken in zip(chosen, both, strict=True):
+                taken.append(timed(peer, texts))
     best = int(np.argmin([statistics.median(own) for own in both]))
     theirs = both[best]
-    for name, found in (("unmask, bf16", mine), (f"{chosen[best].name}, the best", theirs)):
+    for name, found in (
+        (f"unmask, {str(own).removeprefix('torch.')}", mine),
+        (f"{chosen[best].name}, the best", theirs),
+    ):
         speeds = sorted(count / seconds for seconds in found)
         print(f"{name}: {statistics.median(speeds):.1f} pairs/s ({speeds[0]:.1f} to {speeds[-1]:.1f})")
     ratios = sorted(t / m for m, t in zip(mine, theirs, strict=True))

@@ -35,7 +35,7 @@ import torch
 
 from benchmarks.material import text_rows
 from benchmarks.ours import train_for
-from benchmarks.peers import Peer, padded
+from benchmarks.peers import Peer, bf16_pays, padded
 from unmask.batch import collate
 from unmask.corpus import Document
 from unmask.data import english
@@ -177,9 +177,10 @@ def once(folder: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     if path.exists():
         return dict(json.loads(path.read_text(encoding="utf-8")))
     for attempt in range(3):
-        before = best(matrix_rates(torch.device("cpu"), "bf16", 1.0))
+        precision = "bf16" if bf16_pays() else "fp32"
+        before = best(matrix_rates(torch.device("cpu"), precision, 1.0))
         result = make()
-        after = best(matrix_rates(torch.device("cpu"), "bf16", 1.0))
+        after = best(matrix_rates(torch.device("cpu"), precision, 1.0))
         moved = abs(after - before) / max(after, before)
         if moved <= STEADY:
             break
@@ -195,6 +196,8 @@ def once(folder: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def faster_in_bf16(m: Material, size: str) -> bool:
     """Whether the peer's step is faster under autocast here."""
+    if not bf16_pays():
+        return False
     found = {}
     for bf16 in (False, True):
         result = run_peer(m, size, 3.0 if size == "tiny" else 8.0, 1e-3, 0, bf16)
