@@ -2,6 +2,7 @@
 
     python docs/figure.py runs/quickstart-en                         docs/figure.svg, the README's
     python docs/figure.py runs/modern/yardstick/glue/glue.json       docs/glue.svg, the chart of a suite
+    python docs/figure.py growth.json                                docs/growth.svg, of benchmarks.growth
 
 The same drawings as on the page, in the page's light colours, on a ground of their own: they read on dark pages too.
 """
@@ -13,7 +14,9 @@ import re
 import sys
 from pathlib import Path
 
-from unmask.report.figures import ranges
+import altair as alt
+
+from unmask.report.figures import data_of, finish, ranges
 from unmask.report.page import static_svg
 from unmask.report.sections.glue import relation
 from unmask.report.verdict import headline, stored
@@ -69,10 +72,39 @@ def chart(suite: Path) -> str:
     return framed(spec, "suite", lines, f"a dot a task ({', '.join(tasks)}); a line their mean")
 
 
+def growth(found: Path) -> str:
+    """Tokens a second by length, a line a size, both axes logarithmic: the JSON of `benchmarks.growth`."""
+    value = json.loads(found.read_text(encoding="utf-8"))
+    cells = [{k: c[k] for k in ("size", "length", "tokens_per_second")} for c in value["bodies"]]
+    lengths = sorted({c["length"] for c in cells})
+    base = alt.Chart(data_of(cells)).encode(
+        x=alt.X(
+            "length:Q",
+            title="tokens a row",
+            scale=alt.Scale(type="log", base=2, domain=[lengths[0] * 0.9, lengths[-1] * 1.7]),
+            axis=alt.Axis(values=lengths, format=",d", grid=False),
+        ),
+        y=alt.Y("tokens_per_second:Q", title="tokens a second", scale=alt.Scale(type="log")),
+        detail="size:N",
+    )
+    ends = base.transform_filter(alt.datum.length == lengths[-1])
+    names = ends.mark_text(align="left", dx=9, fontSize=13, color="var(--ink)").encode(text="size:N")
+    lines = base.mark_line(color="var(--pretrained)", strokeWidth=2)
+    spec = finish(
+        alt.layer(lines, base.mark_point(filled=True, size=46, color="var(--pretrained)"), names),
+        "Tokens a second of pre-training by size and length",
+        340,
+    )
+    machine = value["machine"]
+    words = [f"Pre-training `{value['recipe']}` on {machine['cores']} cores ({machine['processor']})"]
+    return framed(spec, "growth", words, f"{value['precision']}, vocabulary 8,000, 4,096 tokens a step")
+
+
 if __name__ == "__main__":
     given = Path(sys.argv[1])
     if given.suffix == ".json":
-        target, drawn = HERE / f"{given.stem}.svg", chart(given)
+        made = growth if given.stem == "growth" else chart
+        target, drawn = HERE / f"{given.stem}.svg", made(given)
     else:
         target, drawn = HERE / "figure.svg", figure(given / "results.json")
     target.write_text(drawn, encoding="utf-8")
