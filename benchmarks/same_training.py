@@ -3,9 +3,9 @@
     python -m benchmarks.same_training [--quick] [--size mini]
 
 fp32: `transformers`' BertForMaskedLM without dropout, AdamW with our groups, clipping, against our ordinary loop in
-fp32: step 1 within 1e-5, each of 30 steps within 1e-3 (nats). bf16: our loop in bf16 with fp32 masters against our
-loop in fp32: the mean of the last 50 of 300 losses within 1e-2. Rows are lines of text of their true lengths. The last
-line is `same X of Y`; exit code 1 where one is not.
+fp32: step 1 within 1e-5, each of 30 steps within 1e-3 (nats). bf16: our loop in bf16 with fp32 masters against our loop
+in fp32: the mean of the last 50 of 300 losses within 1e-2 (left out where the processor has no bf16). Rows are lines of
+text of their true lengths. The last line is `same X of Y`; exit code 1 where one is not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.material import TextRows, lines, text_rows
 from benchmarks.ours import going
-from benchmarks.peers import padded
+from benchmarks.peers import bf16_pays, padded
 from benchmarks.pretraining import prepare
 from unmask.models.weights import load_pretrained
 from unmask.optim import Optimizer
@@ -100,19 +100,22 @@ def main() -> int:
         rows = text_rows(lines(args.data, 600_000), tokenizer, "real")
         model = folder / f"{size}-{VOCAB}"
         theirs = np.array(reference(model, rows, 30))
-        exact = np.array(ours(model, rows, many, torch.float32))
+        exact = np.array(ours(model, rows, many if bf16_pays() else 30, torch.float32))
         apart = np.abs(exact[:30] - theirs)
-        half = np.array(ours(model, rows, many, torch.bfloat16))
-    drift = abs(half[-last:].mean() - exact[-last:].mean())
+        half = np.array(ours(model, rows, many, torch.bfloat16)) if bf16_pays() else None
     checks = [
         (f"{size}, fp32, step 1 against transformers: {apart[0]:.1e} nats", apart[0] <= 1e-5),
         (f"{size}, fp32, 30 steps against transformers: at most {apart.max():.1e} nats", apart.max() <= 1e-3),
-        (
-            f"{size}, bf16 against fp32, mean of the last {last} of {many} steps: {drift:.1e} nats "
-            f"({half[-last:].mean():.4f} and {exact[-last:].mean():.4f})",
-            drift <= 1e-2,
-        ),
     ]
+    if half is None:
+        print("bf16 is not tried: this processor has none, and trains in fp32")
+    else:
+        drift = abs(half[-last:].mean() - exact[-last:].mean())
+        words = (
+            f"{size}, bf16 against fp32, mean of the last {last} of {many} steps: {drift:.1e} nats "
+            f"({half[-last:].mean():.4f} and {exact[-last:].mean():.4f})"
+        )
+        checks.append((words, drift <= 1e-2))
     for words, held in checks:
         print(("same   " if held else "OTHER  ") + words)
     print(f"same {sum(held for _, held in checks)} of {len(checks)}")
