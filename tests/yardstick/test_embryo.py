@@ -26,7 +26,7 @@ from unmask.tokens import load_tokenizer
 from unmask.train import Training
 from unmask.yardstick.embryo import job
 from unmask.yardstick.embryo.bodies import bodies_of
-from unmask.yardstick.embryo.look import masked_hits, reader_with, seen_hits
+from unmask.yardstick.embryo.look import masked_says, reader_with, seen_hits
 from unmask.yardstick.embryo.order import bins, control, half, learnt
 from unmask.yardstick.embryo.probes import accuracy, layers_of, probe_of, states
 from unmask.yardstick.embryo.tagged import read_conllu, sample
@@ -71,6 +71,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def body_vocab(root: Path) -> int:
+    return bodies_of([root / "run0"])[0].shape.vocab
+
+
 def test_two_seeds_are_watched_and_shown(root: Path, tmp_path: Path) -> None:
     draw = random.Random(3)
     marked = "\n".join(f"the O\n{draw.choice(NOUNS)} B-thing\nsees O\nme O\n" for _ in range(40))
@@ -87,6 +91,12 @@ def test_two_seeds_are_watched_and_shown(root: Path, tmp_path: Path) -> None:
     assert set(found["classes"]) == {"DET", "NOUN", "VERB"}
     assert found["counts"]["words"] == 360 and found["counts"]["punctuation, symbols and X"] == 60
     det = found["classes"]["DET"]
+    fell = det["surprisal"]["nats"][0]
+    assert fell[-1] < fell[0] and det["surprisal"]["learnt"]["tokens"] is not None
+    assert np.isclose(
+        fell[0], np.log(body_vocab(root)), rtol=0.05
+    )  # before the first update all pieces are alike
+    assert det["surprisal"]["beyond"][0][-1] > 0 > det["surprisal"]["beyond"][0][0]
     assert det["words"] == 40 and det["masked"]["accuracy"][0][-1] > det["masked"]["accuracy"][0][0]
     for run in (0, 1):
         low, mean, high = (np.array(det["masked"][key][run]) for key in ("low", "accuracy", "high"))
@@ -100,6 +110,7 @@ def test_two_seeds_are_watched_and_shown(root: Path, tmp_path: Path) -> None:
     assert any("parts of speech asked" in event.get("text", "") for event in said)
     assert "DET" in "\n".join(job.lines(found))
     page = report([root / "run0"], tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Surprisal of masked words in nats" in page and "nats below frequency alone" in page
     assert "How run0 was born" in page and page.count('<div class="viewer card">') == 1
     assert page.count('<tr><th scope="row">step ') == 5  # without scripts every moment stands
     assert section(read_run(root / "run0"), {"classes": {}}) is None
@@ -113,7 +124,7 @@ def test_hits_are_the_definition(root: Path) -> None:
     reader = reader_with(
         body.recipe, body.shape, body.source.frame, body.snapshots[-1].weights(), torch.float32
     )
-    vocab, masked, seen = body.source.tokenizer.vocab, [], []
+    vocab, masked, seen, surprisal = body.source.tokenizer.vocab, [], [], []
     for word in tagged.words:
         ids = np.concatenate([[vocab.cls], tagged.rows[word.row], [vocab.sep]])
         for shown, out in (
@@ -123,8 +134,13 @@ def test_hits_are_the_definition(root: Path) -> None:
             with torch.no_grad():
                 logits = reader.head(reader.encoder(torch.from_numpy(shown), torch.tensor([len(shown)])))
             out.append(bool((logits.argmax(-1).numpy()[1 + word.places] == word.ids).all()))
-    assert masked_hits(reader, tagged).tolist() == masked and seen_hits(reader, tagged).tolist() == seen
+        surprisal.append(
+            -float(logits.log_softmax(-1)[1 + word.places, word.ids].sum())
+        )  # the last is the masked one
+    hits, nats = masked_says(reader, tagged)
+    assert hits.tolist() == masked and seen_hits(reader, tagged).tolist() == seen
     assert any(masked) and not all(masked)
+    np.testing.assert_allclose(nats, surprisal, rtol=1e-4)
 
 
 def test_the_last_snapshot_is_the_model_and_states_are_its_layers(root: Path) -> None:

@@ -241,7 +241,9 @@ def test_the_head_is_chosen_with_the_rate_where_a_task_has_several(body: Path, t
     places = sorted(p.name for p in (tmp_path / "out/cells/MRPC/pretrained").iterdir())
     assert len(places) == 2 and sum("_head-layers" in name for name in places) == 1
     assert any("rate, head and epochs" in line for line in said) and ", head and" in found["protocol"]
-    assert all(point.head == "auto" for point in setting.grid(sized("bert", "mini", 100, 64), 100, heads=False))
+    assert all(
+        point.head == "auto" for point in setting.grid(sized("bert", "mini", 100, 64), 100, heads=False)
+    )
     with pytest.raises(UnmaskError, match='Did you mean "layers"'):
         replace(QUICK, heads="layer")
 

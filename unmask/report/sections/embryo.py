@@ -39,6 +39,14 @@ def section(run: Run, value: Json) -> Section | None:
             "Unmasked words put back: the word itself through the network, not a prediction",
         ),
     ]
+    if "surprisal" in value["order"]:
+        figures.insert(
+            1,
+            Figure(
+                curves(value, named, against="tokens", kind="surprisal"),
+                "Surprisal of masked words in nats: it falls before a first guess is right, and lower is better",
+            ),
+        )
     if (spec := order(value, named)) is not None:
         figures.append(
             Figure(
@@ -93,6 +101,7 @@ def _ordered(value: Json, named: dict[str, str]) -> Table:
         entry = value["classes"][name]
         own, seen, matched = entry["masked"]["learnt"], entry["seen"]["learnt"], entry["matched"]
         other = matched["others_learnt"] if matched else None
+        surprisal = entry.get("surprisal") or {}
         rows.append(
             [
                 words,
@@ -101,6 +110,8 @@ def _ordered(value: Json, named: dict[str, str]) -> Table:
                 _band(own),
                 _when(other),
                 _when(seen),
+                _when(surprisal.get("learnt")),
+                _nats(_last(surprisal.get("beyond"))),
                 _share(_last(entry["masked"]["accuracy"])),
                 _share(_last(entry["masked"]["one_piece"])),
                 _share(_last(entry["masked"]["several"])),
@@ -109,7 +120,8 @@ def _ordered(value: Json, named: dict[str, str]) -> Table:
         )
     head = [
         "part of speech", "words", "learnt at, tokens", "band", "other words of its frequencies", "unmasked learnt at",
-        "masked, at the end", "words of one piece", "of several", "left out as unknown",
+        "surprisal, half of its fall", "nats below frequency alone", "masked, at the end", "words of one piece",
+        "of several", "left out as unknown",
     ]  # fmt: skip
     return Table(head, rows, "The order: tokens read when half of the gain in masked accuracy is there")
 
@@ -156,6 +168,8 @@ def _notes(value: Json) -> list[str]:
         f"{left or 'none'}. A word is right only if all its pieces are.",
         "Learnt: where the curve first has half of its gain, between snapshots on a log scale; the band is a bootstrap "
         f"over words{' and runs' if len(value['runs']) > 1 else ''}. Frequencies are of {value.get('frequency')}.",
+        "Nats below frequency alone: how much likelier than its frequency a masked word of one piece is at the end, on "
+        "average; above 0 the words around it say something.",
     ]
     for name, one in (value.get("probes") or {}).items():
         notes.append(
@@ -178,6 +192,10 @@ def _band(learnt: Json) -> str:
 
 def _last(curves: Sequence[Sequence[float]] | None) -> float | None:
     return sum(curve[-1] for curve in curves) / len(curves) if curves else None
+
+
+def _nats(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.2f}"
 
 
 def _share(value: float | None) -> str:

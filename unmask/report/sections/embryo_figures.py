@@ -16,11 +16,12 @@ DASHES = ([1, 0], [6, 3], [2, 2])  # the colours are six: a dash tells the seven
 def curves(
     value: Json, named: dict[str, str], *, against: str, kind: str = "masked", rescaled: bool = False
 ) -> Spec:
-    """Accuracy of every class over "tokens" or "seconds", a line a run."""
+    """Accuracy of every class (or of kind "surprisal" nats) over "tokens" or "seconds", a line a run."""
+    nats = kind == "surprisal"
     points = []
     for name, words in named.items():
         for n, run in enumerate(value["runs"]):
-            line = value["classes"][name][kind]["accuracy"][n]
+            line = value["classes"][name][kind]["nats" if nats else "accuracy"][n]
             whole = line[-1] if rescaled else 1.0
             if whole > 0:
                 points += [
@@ -34,15 +35,19 @@ def curves(
                     for x, y in zip(_places(run[against]), line, strict=True)
                 ]
     x = _log(against)
-    y = alt.Y("y:Q", title="share of its end" if rescaled else "words put back", axis=alt.Axis(format="%"))
+    title = "nats" if nats else "share of its end" if rescaled else "words put back"
+    y = alt.Y(
+        "y:Q", title=title, axis=alt.Axis(format=".0f" if nats else "%"), scale=alt.Scale(zero=not nats)
+    )
     base = alt.Chart(data_of(points)).encode(x=x, y=y, detail="line:N", **_looks(list(named.values())))
     told = [
         alt.Tooltip("class:N", title="Class"),
         alt.Tooltip("x:Q", title=against.capitalize(), format=",.3~s"),
-        alt.Tooltip("y:Q", title="Share", format=".1%"),
+        alt.Tooltip("y:Q", title="Nats" if nats else "Share", format=".2f" if nats else ".1%"),
     ]
     layers = [base.mark_line(strokeWidth=2), hover(base, told)]
-    return _with_legend(alt.layer(*layers), f"{kind} words put back against {against}", height=280)
+    what = "surprisal of masked words" if nats else f"{kind} words put back"
+    return _with_legend(alt.layer(*layers), f"{what} against {against}", height=280)
 
 
 def _looks(names: list[str]) -> dict[str, Any]:

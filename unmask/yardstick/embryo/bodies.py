@@ -84,4 +84,7 @@ def unigram_of(run: Run) -> np.ndarray | None:
         store = Store(Path(corpus["path"]))
     except (KeyError, UnmaskError, OSError):
         return None
-    return np.asarray(store.unigram) if store.fingerprint == corpus.get("fingerprint") else None
+    if store.fingerprint != corpus.get("fingerprint"):
+        return None
+    counts = np.asarray(store.unigram, dtype=np.float64)
+    return counts / counts.sum()

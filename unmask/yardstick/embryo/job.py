@@ -22,7 +22,7 @@ from unmask.settings import show_count, show_seconds, to_json
 from unmask.tasks.read import Sentence, read_sentences
 from unmask.train import working_precision
 from unmask.yardstick.embryo.bodies import Body, bodies_of, unigram_of
-from unmask.yardstick.embryo.look import fills, masked_hits, reader_with, seen_hits
+from unmask.yardstick.embryo.look import fills, masked_says, reader_with, seen_hits
 from unmask.yardstick.embryo.order import band, bins, control, learnt
 from unmask.yardstick.embryo.probes import Probe, layers_of, probe_of, probed
 from unmask.yardstick.embryo.sentences import sentences_of
@@ -152,8 +152,10 @@ def _one(
     layers: list[int],
 ) -> Json:
     full = reader.to(torch.float32)
+    hits, nats = masked_says(reader, tagged)
     return {
-        "masked": masked_hits(reader, tagged),
+        "masked": hits,
+        "surprisal": nats,
         "seen": seen_hits(reader, tagged),
         "probes": {name: probed(full, probe, layers) for name, probe in probes.items()},
         "fills": fills(full, body.source.tokenizer, texts),
@@ -177,6 +179,7 @@ def _classes(tagged: Sample, bodies: list[Body], looks: list[list[Json]]) -> Jso
         kind: [np.stack([one[kind] for one in look]).astype(np.float64) for look in looks]
         for kind in ("masked", "seen")
     }  # [snapshots, words] of each run
+    surprisal = [np.stack([one["surprisal"] for one in look]) for look in looks]
     tokens = [body.tokens for body in bodies]
     frequency = np.array([w.frequency for w in tagged.words])
     single, where = frequency > 0, bins(frequency)
@@ -203,6 +206,7 @@ def _classes(tagged: Sample, bodies: list[Body], looks: list[list[Json]]) -> Jso
                 "several": _mean(found, own & ~one_piece),
                 "learnt": to_json(learnt([h[:, own] for h in found], tokens)),
             }
+        entry["surprisal"] = _surprisal(surprisal, tokens, frequency, own)
         matched = control(tagged.classes, name, where)
         entry["matched"] = None
         if matched is not None:
@@ -219,7 +223,27 @@ def _classes(tagged: Sample, bodies: list[Body], looks: list[list[Json]]) -> Jso
         classes[name] = entry
     return {
         "classes": classes,
-        "order": {kind: _order(classes, kind) for kind in hits},
+        "order": {kind: _order(classes, kind) for kind in (*hits, "surprisal")},
+    }
+
+
+def _surprisal(
+    nats: list[np.ndarray], tokens: list[np.ndarray], frequency: np.ndarray, own: np.ndarray
+) -> Json:
+    """The mean surprisal of a class, when half of its fall is over, and how far below that of frequency alone it is.
+
+    `beyond`: of words of one piece whose frequency is known, minus the logarithm of that frequency, less their
+    surprisal; above 0 the context says something.
+    """
+    bands = [band([n[:, own]]) for n in nats]
+    known = own & (frequency > 0)
+    alone = -np.log(frequency[known])
+    return {
+        "nats": [n[:, own].mean(1).tolist() for n in nats],
+        "low": [b[0].tolist() for b in bands],
+        "high": [b[1].tolist() for b in bands],
+        "beyond": [(alone - n[:, known]).mean(1).tolist() for n in nats] if known.any() else None,
+        "learnt": to_json(learnt([-n[:, own] for n in nats], tokens)),
     }
 
 
@@ -269,7 +293,7 @@ def lines(result: Json) -> list[str]:
     found = [
         f"masked words of {result['file']} over {len(runs[0]['step'])} snapshots"
         + (f", {len(runs)} seeds" if len(runs) > 1 else ""),
-        f"{'':<7}{'learnt at (tokens)':<44}{'same frequency':>16}{'at the end':>12}",
+        f"{'':<7}{'learnt at (tokens)':<44}{'same frequency':>16}{'at the end':>12}{'beyond frequency':>18}",
     ]
     for name in result["order"]["masked"]:
         entry = result["classes"][name]
@@ -277,7 +301,11 @@ def lines(result: Json) -> list[str]:
         other = matched["others_learnt"]["tokens"] if matched else None
         when = "not learnt" if own["tokens"] is None else _band(own)
         end = np.mean([curve[-1] for curve in entry["masked"]["accuracy"]])
-        found.append(f"{name:<7}{when:<44}{show_count(other) if other else '–':>16}{100 * end:>10.1f} %")
+        beyond = entry["surprisal"]["beyond"]
+        nats = f"{np.mean([curve[-1] for curve in beyond]):+.2f} nats" if beyond else "–"
+        found.append(
+            f"{name:<7}{when:<44}{show_count(other) if other else '–':>16}{100 * end:>10.1f} %{nats:>18}"
+        )
     found.append(f"in {show_seconds(result['seconds'])}")
     return found
 

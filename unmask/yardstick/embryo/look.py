@@ -103,16 +103,31 @@ def logits(head: TokensHead, states: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.linear(x, head.matrix.float(), head.bias.float())
 
 
-def masked_hits(reader: Reader, sample: Sample) -> np.ndarray:
-    """Whether each word comes back with all its pieces masked, nothing else: [words] bool."""
+def masked_says(reader: Reader, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """With all pieces of a word masked, nothing else: whether it comes back, [words] bool, and its surprisal.
+
+    The surprisal, [words], is minus the log-probabilities of its pieces in nats, added up (each alone: the others are
+    masked). It moves long before a first guess does (Chang and Bergen 2022, whose curves are of it).
+    """
     vocab = reader.frame.vocab
     rows: list[Row] = []
     for word in sample.words:
         ids = np.concatenate([[vocab.cls], sample.rows[word.row], [vocab.sep]])
         ids[1 + word.places] = vocab.mask
         rows.append((ids, 1 + word.places))
-    said = _guesses(reader, rows)
-    return np.array([bool((guess == word.ids).all()) for guess, word in zip(said, sample.words, strict=True)])
+    hits, nats = np.zeros(len(rows), bool), np.zeros(len(rows))
+
+    def shares(states: torch.Tensor) -> torch.Tensor:
+        return logits(reader.head, states).log_softmax(-1).cpu()
+
+    for numbers, found in _asked(reader, rows, shares):
+        wanted = torch.from_numpy(np.concatenate([sample.words[n].ids for n in numbers]))
+        own = found.gather(1, wanted[:, None])[:, 0]
+        right = found.argmax(-1) == wanted
+        starts = np.cumsum([0, *(len(sample.words[n].ids) for n in numbers[:-1])])
+        nats[numbers] = -np.add.reduceat(own.double().numpy(), starts)
+        hits[numbers] = np.logical_and.reduceat(right.numpy(), starts)
+    return hits, nats
 
 
 def seen_hits(reader: Reader, sample: Sample) -> np.ndarray:
