@@ -4,13 +4,12 @@
 
 Small bodies (tiny, 64 tokens a row, some minutes each on one core), a high rate. With the steps given here the recipes
 of BERT and ALBERT are still near the frequencies of tokens, where a first guess is always the same few words: so the
-surprisal is looked at too, which moves before. All through the ordinary
-verbs; what is finished is not repeated. English: encyclopaedia and novels, tags from UD English EWT's test file.
-Chinese: newspaper, novels and encyclopaedia, tags from the last twentieth of the newspaper, which the bodies never
-read; its tags (Peking University's) are turned into universal ones by the table below. Printed for every class:
-how much likelier than its frequency a masked word is in the end, the tokens after which half of its surprisal's fall
-and half of its gain in accuracy are there (band over seeds and words), and when words of other classes of the same
-frequencies were learnt.
+surprisal is looked at too, which moves before. All through the ordinary verbs; what is finished is not repeated.
+English: encyclopaedia and novels, tags from UD English EWT's test file. Chinese: newspaper, novels and encyclopaedia,
+tags from the last twentieth of the newspaper, which the bodies never read; its tags (Peking University's) are turned
+into universal ones by the table below. Printed for every class: how much likelier than its frequency a masked word is
+in the end, the tokens after which half of its surprisal's fall and half of its gain in accuracy are there (band over
+seeds and words), and when words of other classes of the same frequencies were learnt.
 """
 
 from __future__ import annotations
@@ -70,8 +69,8 @@ def prepare(language: str, data: Path, out: Path) -> Path:
 def table(found: dict[str, Any]) -> str:
     """The classes by how far below the surprisal of frequency alone they end, the furthest first."""
     rows = [
-        "| class | nats below frequency alone at the end | half of its fall at, M tokens | half of its gain in accuracy "
-        "at | accuracy at the end | as control |",
+        "| class | nats below frequency alone at the end | half of its fall at, M tokens | half of its gain in accuracy"
+        " at | accuracy at the end | as control |",
         "|---|---|---|---|---|---|",
     ]
     classes = found["classes"]

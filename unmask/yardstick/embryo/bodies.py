@@ -87,4 +87,5 @@ def unigram_of(run: Run) -> np.ndarray | None:
     if store.fingerprint != corpus.get("fingerprint"):
         return None
     counts = np.asarray(store.unigram, dtype=np.float64)
-    return counts / counts.sum()
+    shares: np.ndarray = counts / counts.sum()
+    return shares
