@@ -2,7 +2,7 @@
 
     python -m benchmarks.growth [--quick] [--recipe modern] [--seconds 8] [--out growth.json]
 
-Bodies: the recipe's ordinary steps on the shipped text, vocabulary 8,000, the same 4,096 tokens a step at every length;
+Bodies: the recipe's ordinary steps on the shipped text, vocabulary 8,000, the same 2,048 tokens a step at every length;
 each cell is a process of its own, so that its peak memory is its own (PyTorch, text and tokenizer lie within).
 Corpora: `unmask corpus` on the shipped text, beyond its length repeated with every fourth word changed. Printed as
 Markdown tables; `python docs/figure.py growth.json` draws docs/growth.svg from the JSON. --quick: two sizes, two
@@ -26,7 +26,7 @@ from benchmarks.corpus import documents, run, write_text
 
 BODIES = ("tiny", "mini", "small", "medium", "base")
 LENGTHS = (64, 128, 256, 512, 1024)
-TOKENS = 4096  # of a step
+TOKENS = 2048  # of a step
 VOCAB = 8000
 
 
@@ -53,6 +53,18 @@ def apart(*given: Any) -> dict[str, Any]:
     """`body` in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(body, *given).result()
+
+
+def corpus(aside: Path, texts: list[str], size: int, processes: int) -> dict[str, Any]:
+    """Build a corpus of so many bytes of text: bytes a second, most bytes of memory of all processes."""
+    real = write_text(aside / "text.jsonl", texts, size)
+    told = run("ours", aside, aside / "text.jsonl", processes, memory=True)
+    rate = real / told["seconds"]
+    print(
+        f"corpus of {real / 1e6:,.0f} MB: {rate / 1e6:.2f} MB/s, {told['memory'] / 1e6:,.0f} MB of memory",
+        flush=True,
+    )
+    return {"bytes": real, "tokens": told["tokens"], "bytes_per_second": rate, "memory": told["memory"]}
 
 
 def table(cells: list[dict[str, Any]], show: Any) -> list[str]:
@@ -85,42 +97,34 @@ def main() -> None:
     precision = "bf16" if str(working_precision("auto", device())) == "torch.bfloat16" else "fp32"
     found: dict[str, Any] = {"machine": machine(), "recipe": given.recipe, "precision": precision}
     found["matrix_rate"] = best(matrix_rates(device(), precision, 2.0))
+    found |= {"bodies": [], "corpora": []}
     texts = [text for text in documents(None) if text.strip()]
     with tempfile.TemporaryDirectory(prefix="unmask-growth-") as place:
         aside = Path(place)
         train_tokenizer(texts[:1000], "wordpiece", VOCAB).save(aside / "tokenizer")
-        corpora = []
-        for size in CORPORA[:1] if given.quick else CORPORA:
-            real = write_text(aside / "text.jsonl", texts, size)
-            told = run("ours", aside, aside / "text.jsonl", given.processes, memory=True)
-            rate = real / told["seconds"]
-            corpora.append(
-                {"bytes": real, "tokens": told["tokens"], "bytes_per_second": rate, "memory": told["memory"]}
-            )
-            print(
-                f"corpus of {real / 1e6:,.0f} MB: {rate / 1e6:.2f} MB/s, {told['memory'] / 1e6:,.0f} MB of memory",
-                flush=True,
-            )
-            if size == CORPORA[0]:
-                (aside / "ours").rename(aside / "corpus")
-        cells = []
+        found["corpora"].append(corpus(aside, texts, CORPORA[0], given.processes))
+        (aside / "ours").rename(aside / "corpus")
         for size in BODIES[:2] if given.quick else BODIES:
             for length in LENGTHS[:2] if given.quick else LENGTHS:
-                cells.append(apart(str(aside / "corpus"), given.recipe, size, length, given.seconds))
+                cell = apart(str(aside / "corpus"), given.recipe, size, length, given.seconds)
+                found["bodies"].append(cell)
                 print(
-                    f"{size} at {length}: {cells[-1]['tokens_per_second']:,.0f} tokens/s, "
-                    f"{cells[-1]['memory'] / 1e6:,.0f} MB",
+                    f"{size} at {length}: {cell['tokens_per_second']:,.0f} tokens/s, {cell['memory'] / 1e6:,.0f} MB",
                     flush=True,
                 )
-    found |= {"bodies": cells, "corpora": corpora}
-    write_json(given.out, found)
+        write_json(given.out, found)
+        for size in [] if given.quick else CORPORA[1:]:
+            found["corpora"].append(corpus(aside, texts, size, given.processes))
+            write_json(given.out, found)
     rate = found["matrix_rate"]
     print(f"\ntokens a second, and the share of {rate / 1e9:,.0f} GFLOP/s in {precision}\n")
-    shown = table(cells, lambda c: f"{c['tokens_per_second']:,.0f} ({c['flops_per_second'] / rate:.0%})")
+    shown = table(
+        found["bodies"], lambda c: f"{c['tokens_per_second']:,.0f} ({c['flops_per_second'] / rate:.0%})"
+    )
     print("\n".join([*shown, "", "peak memory, MB", ""]))
-    print("\n".join(table(cells, lambda c: f"{c['memory'] / 1e6:,.0f}")))
+    print("\n".join(table(found["bodies"], lambda c: f"{c['memory'] / 1e6:,.0f}")))
     print("\n| corpus | tokens | MB/s | peak memory, MB |\n|---|---|---|---|")
-    for one in corpora:
+    for one in found["corpora"]:
         print(
             f"| {one['bytes'] / 1e6:,.0f} MB | {one['tokens']:,} | {one['bytes_per_second'] / 1e6:.2f} "
             f"| {one['memory'] / 1e6:,.0f} |"

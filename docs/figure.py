@@ -97,7 +97,7 @@ def growth(found: Path) -> str:
     )
     machine = value["machine"]
     words = [f"Pre-training `{value['recipe']}` on {machine['cores']} cores ({machine['processor']})"]
-    return framed(spec, "growth", words, f"{value['precision']}, vocabulary 8,000, 4,096 tokens a step")
+    return framed(spec, "growth", words, f"{value['precision']}, vocabulary 8,000, 2,048 tokens a step")
 
 
 if __name__ == "__main__":
