@@ -285,16 +285,21 @@ def measure(aside: Path, data: Path | None, processes: int, repeats: int, *, qui
     print(f"ratio {worst:.2f} floor {floor:g}")
 
 
+def grown(folder: Path, texts: list[str], size: int, processes: int) -> dict[str, Any]:
+    """Ours on about `size` bytes of text, with the tokenizer of the folder: a line, and what `run` tells."""
+    text = folder / "grown.jsonl"
+    real = write_text(text, texts, size)
+    told = run("ours", folder, text, processes, memory=True)
+    rate = real / told["seconds"]
+    print(
+        f"memory at {real / 1e6:6.0f} MB: {told['memory'] / 1e6:6.0f} MB, {rate / 1e6:.2f} MB/s", flush=True
+    )
+    return {**told, "bytes": real, "bytes_per_second": rate}
+
+
 def flat(aside: Path, texts: list[str], processes: int) -> None:
     """The most memory at each size of text, all processes together, and the time it took."""
-    found = []
-    for size in SIZES:
-        text = aside / "grown.jsonl"
-        real = write_text(text, texts, size)
-        told = run("ours", aside / KINDS[0], text, processes, memory=True)
-        found.append(told["memory"])
-        rate = real / 1e6 / told["seconds"]
-        print(f"memory at {real / 1e6:6.0f} MB: {told['memory'] / 1e6:6.0f} MB, {rate:.2f} MB/s", flush=True)
+    found = [grown(aside / KINDS[0], texts, size, processes)["memory"] for size in SIZES]
     growth = max(found) - found[0]
     held = "flat" if growth <= FLAT else "NOT flat"
     print(

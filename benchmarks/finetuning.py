@@ -6,7 +6,7 @@ The same BERT on both sides (4 layers × 256, vocabulary 8,000, the pooler and a
 rows, batch 32, AdamW, clipping at 1, dropout 0.1, and four looks at the same dev rows. The peer's Trainer pads each
 batch to its longest row, in fp32 and, where the processor has it, in bf16, and the faster counts; its rows are
 tokenised before its clock starts. Ours is timed from the files to the chosen weights: reading, tokenising, windows,
-batches, training, dev. The pipeline is timed from texts to labels at several batch sizes, fp32 and bf16, and the
+batches, training, dev. The pipeline is timed from texts to labels at several batch sizes, precisions as before, and the
 fastest counts; ours is the engine of `unmask predict`, texts to labels, too. Losses and probabilities on the same
 weights in fp32 are checked equal before anything is timed; every side runs once on a few rows before its clock; the
 sides take turns, and medians are compared.
@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -252,7 +253,7 @@ def compare(what: str, name: str, rows: int, sides: dict[str, Callable[[], float
 
 
 def predicting(folder: Path, name: str, repeats: int, quick: bool) -> float:
-    from benchmarks.peers import bf16_pays
+    from benchmarks.peers import autocasts
     from unmask.jobs.predict import PORTION, Tuned
     from unmask.tasks.examples import Example, Examples
 
@@ -277,7 +278,7 @@ def predicting(folder: Path, name: str, repeats: int, quick: bool) -> float:
 
     few = texts[: max(64, len(texts) // 8)]
     pilots = {}
-    for bf16 in (False, True) if bf16_pays() else (False,):
+    for bf16 in autocasts():
         pipe = peer_pipeline(folder, bf16)
         ask_peer(pipe, few[:16], 8)
         for batch in (8, 32) if quick else BATCHES:
@@ -294,17 +295,13 @@ def predicting(folder: Path, name: str, repeats: int, quick: bool) -> float:
 
 
 def finetuning(folder: Path, name: str, rows: int, repeats: int) -> float:
-    from benchmarks.peers import bf16_pays
+    from benchmarks.peers import autocasts
 
-    sides: dict[str, Callable[[], float]] = {
-        "ours": lambda: finetune_ours(folder, name),
-        "Trainer, fp32": lambda: finetune_peer(folder, name, False),
-    }
-    if bf16_pays():
-        sides["Trainer, bf16"] = lambda: finetune_peer(folder, name, True)
+    sides: dict[str, Callable[[], float]] = {"ours": lambda: finetune_ours(folder, name)}
     finetune_ours(folder, name, "dev")  # what is loaded and chosen once is loaded on all sides
-    for bf16 in (False, True) if bf16_pays() else (False,):
+    for bf16 in autocasts():
         finetune_peer(folder, name, bf16, "dev")
+        sides[f"Trainer, {'bf16' if bf16 else 'fp32'}"] = partial(finetune_peer, folder, name, bf16)
     return compare("fine-tuning", name, rows, sides, repeats)
 
 

@@ -15,6 +15,7 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,7 +23,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.corpus import SIZES as CORPORA
-from benchmarks.corpus import documents, run, write_text
+from benchmarks.corpus import documents, grown
 
 BODIES = ("tiny", "mini", "small", "medium", "base")
 LENGTHS = (64, 128, 256, 512, 1024)
@@ -55,19 +56,7 @@ def apart(*given: Any) -> dict[str, Any]:
         return pool.submit(body, *given).result()
 
 
-def corpus(aside: Path, texts: list[str], size: int, processes: int) -> dict[str, Any]:
-    """Build a corpus of so many bytes of text: bytes a second, most bytes of memory of all processes."""
-    real = write_text(aside / "text.jsonl", texts, size)
-    told = run("ours", aside, aside / "text.jsonl", processes, memory=True)
-    rate = real / told["seconds"]
-    print(
-        f"corpus of {real / 1e6:,.0f} MB: {rate / 1e6:.2f} MB/s, {told['memory'] / 1e6:,.0f} MB of memory",
-        flush=True,
-    )
-    return {"bytes": real, "tokens": told["tokens"], "bytes_per_second": rate, "memory": told["memory"]}
-
-
-def table(cells: list[dict[str, Any]], show: Any) -> list[str]:
+def table(cells: list[dict[str, Any]], show: Callable[[dict[str, Any]], str]) -> list[str]:
     """Sizes down, lengths across."""
     lengths = sorted({cell["length"] for cell in cells})
     rows = ["| | " + " | ".join(f"{n:,} tokens" for n in lengths) + " |", "|---|" + "---|" * len(lengths)]
@@ -88,13 +77,15 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="of a corpus")
     parser.add_argument("--out", type=Path, default=Path("growth.json"))
     given = parser.parse_args()
+    import torch
+
     from unmask.machine.rates import best, matrix_rates
     from unmask.processes import device
     from unmask.run import machine, write_json
     from unmask.tokens.train import train_tokenizer
     from unmask.train import working_precision
 
-    precision = "bf16" if str(working_precision("auto", device())) == "torch.bfloat16" else "fp32"
+    precision = "bf16" if working_precision("auto", device()) is torch.bfloat16 else "fp32"
     found: dict[str, Any] = {"machine": machine(), "recipe": given.recipe, "precision": precision}
     found["matrix_rate"] = best(matrix_rates(device(), precision, 2.0))
     found |= {"bodies": [], "corpora": []}
@@ -102,7 +93,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="unmask-growth-") as place:
         aside = Path(place)
         train_tokenizer(texts[:1000], "wordpiece", VOCAB).save(aside / "tokenizer")
-        found["corpora"].append(corpus(aside, texts, CORPORA[0], given.processes))
+        found["corpora"].append(grown(aside, texts, CORPORA[0], given.processes))
         (aside / "ours").rename(aside / "corpus")
         for size in BODIES[:2] if given.quick else BODIES:
             for length in LENGTHS[:2] if given.quick else LENGTHS:
@@ -114,7 +105,7 @@ def main() -> None:
                 )
         write_json(given.out, found)
         for size in [] if given.quick else CORPORA[1:]:
-            found["corpora"].append(corpus(aside, texts, size, given.processes))
+            found["corpora"].append(grown(aside, texts, size, given.processes))
             write_json(given.out, found)
     rate = found["matrix_rate"]
     print(f"\ntokens a second, and the share of {rate / 1e9:,.0f} GFLOP/s in {precision}\n")

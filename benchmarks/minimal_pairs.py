@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.peers import bf16_pays
+from benchmarks.peers import autocasts
 from unmask.models import sized
 from unmask.models.encoder import Encoder
 from unmask.models.heads import TokensHead
@@ -133,8 +133,8 @@ def main() -> int:
             print("the two sides do not compute the same; nothing is timed")
             return 1
         trial = texts[:: max(2, len(texts) // 40)]
-        own = torch.bfloat16 if bf16_pays() else torch.float32
-        peers = [Peer(folder, dtype, n) for dtype in dict.fromkeys((torch.float32, own)) for n in BATCHES]
+        dtypes = [torch.bfloat16 if bf16 else torch.float32 for bf16 in autocasts()]
+        peers = [Peer(folder, dtype, n) for dtype in dtypes for n in BATCHES]
         least = [float("inf")] * len(peers)
         for turn in range(3):  # the first warms up
             for n, peer in enumerate(peers):
@@ -143,7 +143,7 @@ def main() -> int:
         for peer, took in zip(peers, least, strict=True):
             print(f"{peer.name}: {len(trial) / 2 / took:.1f} pairs/s on {len(trial)} sentences")
         chosen = [peers[n] for n in np.argsort(least)[:2]]
-        ours = Ours(encoder, head, tokenizer, own)
+        ours = Ours(encoder, head, tokenizer, dtypes[-1])
         timed(ours, sentences[:8])
         mine: list[float] = []
         both: list[list[float]] = [[], []]
@@ -154,7 +154,7 @@ def main() -> int:
     best = int(np.argmin([statistics.median(own) for own in both]))
     theirs = both[best]
     for name, found in (
-        (f"unmask, {str(own).removeprefix('torch.')}", mine),
+        (f"unmask, {str(dtypes[-1]).removeprefix('torch.')}", mine),
         (f"{chosen[best].name}, the best", theirs),
     ):
         speeds = sorted(count / seconds for seconds in found)

@@ -25,6 +25,11 @@ def bf16_pays() -> bool:
     return working_precision("auto", torch.device("cpu")) == torch.bfloat16
 
 
+def autocasts() -> tuple[bool, ...]:
+    """What a peer is tried with: without bf16, and with it where that pays."""
+    return (False, True) if bf16_pays() else (False,)
+
+
 def padded(examples: Sequence[Example], pad: int) -> dict[str, Tensor]:
     """Our examples as the peer wants them: input_ids, attention_mask and labels [R, T], -100 where nothing is asked."""
     longest = max(len(e["ids"]) for e in examples)

@@ -272,10 +272,10 @@ def main() -> None:
     args = parser.parse_args()
     import torch
 
+    from benchmarks.peers import bf16_pays
     from unmask.machine.rates import best, matrix_rates
-    from unmask.train import working_precision
 
-    own = "bf16" if working_precision("auto", torch.device("cpu")) == torch.bfloat16 else "fp32"
+    own = "bf16" if bf16_pays() else "fp32"
     print(f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}, ours in {own}")
     results: list[tuple[str, float, float]] = []
     plans = [("mini", 8000, "default", 0.1, ("full", "real"))]

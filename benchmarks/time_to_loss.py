@@ -35,7 +35,7 @@ import torch
 
 from benchmarks.material import text_rows
 from benchmarks.ours import train_for
-from benchmarks.peers import Peer, bf16_pays, padded
+from benchmarks.peers import Peer, autocasts, bf16_pays, padded
 from unmask.batch import collate
 from unmask.corpus import Document
 from unmask.data import english
@@ -176,8 +176,8 @@ def once(folder: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     path = folder / "result.json"
     if path.exists():
         return dict(json.loads(path.read_text(encoding="utf-8")))
+    precision = "bf16" if bf16_pays() else "fp32"
     for attempt in range(3):
-        precision = "bf16" if bf16_pays() else "fp32"
         before = best(matrix_rates(torch.device("cpu"), precision, 1.0))
         result = make()
         after = best(matrix_rates(torch.device("cpu"), precision, 1.0))
@@ -196,13 +196,11 @@ def once(folder: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def faster_in_bf16(m: Material, size: str) -> bool:
     """Whether the peer's step is faster under autocast here."""
-    if not bf16_pays():
-        return False
     found = {}
-    for bf16 in (False, True):
+    for bf16 in autocasts():
         result = run_peer(m, size, 3.0 if size == "tiny" else 8.0, 1e-3, 0, bf16)
         found[bf16] = result["seconds"] / result["steps"]
-    return found[True] < found[False]
+    return min(found, key=lambda bf16: found[bf16])
 
 
 def peers(

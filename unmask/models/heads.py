@@ -57,9 +57,10 @@ class TokensHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(shape.vocab))
         if self.dense is not None:
             start_small(self.dense, 0.02 / (2 * shape.layers) ** 0.5 if shape.norm == "pre" else 0.02)
-            if shape.norm == "post" and shape.width == shape.table_width:
+            square, linear = shape.width == shape.table_width, shape.activation != "relu2"
+            if shape.norm == "post" and square and linear:
                 with torch.no_grad():
-                    self.dense.weight.copy_(AS_IF_ABSENT * torch.eye(shape.width))
+                    nn.init.eye_(self.dense.weight).mul_(AS_IF_ABSENT)
 
     @property
     def matrix(self) -> Tensor:

@@ -295,12 +295,16 @@ def make_cell(
     )
     place = f"rate-{point.rate:g}_{how_long}{extra}_seed-{seed}"
     return Cell(
-        f"{r.task.name}, {start}, rate {point.rate:g}, seed {seed}",
+        ", ".join([r.task.name, start, f"rate {point.rate:g}", *_named(point), f"seed {seed}"]),
         out / "cells" / r.task.name / start / place,
         model, task.NAME, to_json(task), to_json(training), start == "scratch",
         r.files["train"], r.files["select"], r.parts,
         positive=r.task.positive if r.task.reader == "record" else None, keep=keep,
     )  # fmt: skip
+
+
+def _named(point: Point) -> list[str]:
+    return [] if point.head == HEADS[0] else [f"head {point.head}"]
 
 
 def task_of(task: SuiteTask, head: str = HEADS[0]) -> Task:

@@ -26,8 +26,6 @@ MOST_EPOCHS = 20.0
 LEAST_EPOCHS = 3.0
 SMALL_RATES = (3e-4, 1e-4, 5e-5, 3e-5)  # Turc et al. 2019
 LARGE_RATES = (5e-5, 4e-5, 3e-5, 2e-5)  # Devlin et al. 2019
-
-
 HEADS = ("auto", "first", "layers")
 
 

@@ -54,9 +54,12 @@ def reader_with(
 
 
 def _asked(
-    reader: Reader, rows: Sequence[Row], what: Callable[[torch.Tensor], T]
+    reader: Reader, rows: Sequence[Row], what: Callable[[torch.Tensor, list[int]], T]
 ) -> list[tuple[np.ndarray, T]]:
-    """`what` of the states of the asked places, in batches of like length: (numbers of the rows, its value) each."""
+    """`what` of the states of the asked places and the numbers of their rows, in batches of like length.
+
+    The numbers and its value for each batch; all values are held together, so it keeps what is small.
+    """
     order = sorted(range(len(rows)), key=lambda n: len(rows[n][0]))
     batches: list[list[int]] = [[]]
     size = 0
@@ -76,7 +79,7 @@ def _asked(
             states = reader.encoder(
                 ids, torch.from_numpy(lengths), keep=torch.from_numpy(keep).to(reader.device)
             )
-            return what(states)
+            return what(states, numbers)
 
     found = over_cores([partial(one, numbers) for numbers in batches], reader.device)
     return [(np.array(numbers), value) for numbers, value in zip(batches, found, strict=True)]
@@ -85,7 +88,7 @@ def _asked(
 def _guesses(reader: Reader, rows: Sequence[Row]) -> list[np.ndarray]:
     """The first guess at every asked place of each row."""
 
-    def best(states: torch.Tensor) -> np.ndarray:
+    def best(states: torch.Tensor, numbers: list[int]) -> np.ndarray:
         found: np.ndarray = logits(reader.head, states).argmax(-1).cpu().numpy()
         return found
 
@@ -117,16 +120,16 @@ def masked_says(reader: Reader, sample: Sample) -> tuple[np.ndarray, np.ndarray]
         rows.append((ids, 1 + word.places))
     hits, nats = np.zeros(len(rows), bool), np.zeros(len(rows))
 
-    def shares(states: torch.Tensor) -> torch.Tensor:
-        return logits(reader.head, states).log_softmax(-1).cpu()
+    def judged(states: torch.Tensor, numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        wanted = torch.from_numpy(np.concatenate([sample.words[n].ids for n in numbers])).to(states.device)
+        found = logits(reader.head, states)
+        own = -torch.nn.functional.cross_entropy(found, wanted, reduction="none")
+        return (found.argmax(-1) == wanted).cpu().numpy(), own.double().cpu().numpy()
 
-    for numbers, found in _asked(reader, rows, shares):
-        wanted = torch.from_numpy(np.concatenate([sample.words[n].ids for n in numbers]))
-        own = found.gather(1, wanted[:, None])[:, 0]
-        right = found.argmax(-1) == wanted
+    for numbers, (right, own) in _asked(reader, rows, judged):
         starts = np.cumsum([0, *(len(sample.words[n].ids) for n in numbers[:-1])])
-        nats[numbers] = -np.add.reduceat(own.double().numpy(), starts)
-        hits[numbers] = np.logical_and.reduceat(right.numpy(), starts)
+        nats[numbers] = -np.add.reduceat(own, starts)
+        hits[numbers] = np.logical_and.reduceat(right, starts)
     return hits, nats
 
 
