@@ -40,12 +40,11 @@ def section(run: Run, value: Json) -> Section | None:
         ),
     ]
     if "surprisal" in value["order"]:
-        figures.insert(
-            1,
+        figures.append(
             Figure(
                 curves(value, named, against="tokens", kind="surprisal"),
                 "Surprisal of masked words in nats: it falls before a first guess is right, and lower is better",
-            ),
+            )
         )
     if (spec := order(value, named)) is not None:
         figures.append(
