@@ -105,18 +105,28 @@ def test_asked_equals_full(family, rows, layers):
         assert float((parameter.grad - want[name]).norm()) / scale < 1e-5, name
 
 
+def test_how_much_filler(monkeypatch):
+    def more(n, dtype=torch.bfloat16):
+        return filler(torch.empty(n, 1, dtype=dtype))
+
+    assert {(n + more(n)) % 16 for n in range(1, 3000)} == {0}
+    assert max(more(n) / n for n in range(256, 5000)) <= 1 / 16
+    assert len({n + more(n) for n in range(256, 513)}) == 17 and not more(2048)
+    assert not more(17, torch.float32)
+    for amx in (True, False):
+        monkeypatch.setattr("unmask.models.encoder.AMX", amx)
+        with torch.no_grad():
+            assert more(17) == (15 if amx else 0)
+
+
 @pytest.mark.parametrize("asked", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_filler_changes_nothing(family, asked, monkeypatch):
-    assert {(n + filler(n)) % 16 for n in range(1, 3000)} == {0}
-    assert max(filler(n) / n for n in range(256, 5000)) <= 1 / 16
-    assert len({n + filler(n) for n in range(256, 513)}) == 17 and not filler(2048)
     lengths = LENGTHS["mixed"]
     made, (ids, segments) = encoder(small(family)), tokens(lengths)
     keep = torch.tensor([0, 3, 9, len(ids) - 1]) if asked else None
-    made.train()  # no dropout is set
     found = []
-    for rule in (lambda n: 0, filler, lambda n: 1000):
+    for rule in (lambda x: 0, lambda x: -len(x) % 16, lambda x: 1000):
         monkeypatch.setattr("unmask.models.encoder.filler", rule)
         made.zero_grad()
         states = made(ids, torch.tensor(lengths), segments if made.shape.segments > 1 else None, keep)
@@ -125,6 +135,17 @@ def test_the_filler_changes_nothing(family, asked, monkeypatch):
     for plain, *filled in zip(*found, strict=True):
         for other in filled:
             torch.testing.assert_close(other, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_a_training_step_in_bf16_fills_every_product(monkeypatch):
+    """The asked positions too: no product of the layers has a number of rows that is not of the few."""
+    made = encoder(small("bert")).bfloat16()
+    rows = []
+    plain = torch.nn.functional.linear
+    monkeypatch.setattr("torch.nn.functional.linear", lambda x, *rest: rows.append(len(x)) or plain(x, *rest))
+    ids, _ = tokens([7, 5, 9])
+    states = made(ids, torch.tensor([7, 5, 9]), keep=torch.tensor([0, 3, 9]))
+    assert len(states) == 3 and rows and {n % 16 for n in rows} == {0}
 
 
 def test_asked_twice():

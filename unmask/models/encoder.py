@@ -17,6 +17,8 @@ from unmask.models import Shape
 from unmask.models.attention import angles, attend, attend_from, rotate
 from unmask.models.layers import ACTIVATIONS, drop, look_up, pick, start_small
 
+AMX = torch.cpu._is_amx_tile_supported()
+
 
 class Layer(nn.Module):
     """Attention and feed-forward, each with its addition and norm (after it, or before it)."""
@@ -43,7 +45,7 @@ class Layer(nn.Module):
         keep: Tensor | None,
         dropout: float,
     ) -> Tensor:
-        """[N, H] -> [N, H], or [P, H] for the tokens in keep."""
+        """[N, H] -> [N, H], or for the tokens in keep [P, H] and their `filler`."""
         pre = self.shape.norm == "pre"
         y = self.attention_norm(x) if pre and self.attention_norm is not None else x
         if keep is None:
@@ -51,6 +53,7 @@ class Layer(nn.Module):
         else:
             y = self._attend_from(y, lay, turn, window, keep, dropout)
             x = pick(x, keep)
+            x = lengthen(x, filler(x))
         x = x + drop(self.out(y), dropout)
         if not pre and self.attention_norm is not None:
             x = self.attention_norm(x)
@@ -84,24 +87,29 @@ class Layer(nn.Module):
     ) -> Tensor:
         heads, width = self.shape.heads, self.shape.width
         weight, bias = self.qkv.weight, self.qkv.bias
-        q = F.linear(pick(x, keep), weight[:width], None if bias is None else bias[:width])
+        q = pick(x, keep)
+        more = filler(q)
+        q = F.linear(lengthen(q, more), weight[:width], None if bias is None else bias[:width])[: len(keep)]
         kv = F.linear(x, weight[width:], None if bias is None else bias[width:])
         kv = kv[: lay.tokens].view(lay.tokens, 2, -1)
         if turn is not None:
             cos, sin = turn
             q = rotate(q[:, None], (cos[keep], sin[keep]), heads, turned=1)[:, 0]
             kv = rotate(kv, turn, heads, turned=1)
-        return attend_from(q, kv, heads, lay, window, keep, dropout)
+        return lengthen(attend_from(q, kv, heads, lay, window, keep, dropout), more)
 
 
-def filler(tokens: int) -> int:
-    """How many rows of nothing follow the tokens of a batch of training, so that few different numbers of them occur.
+def filler(x: Tensor) -> int:
+    """How many rows of nothing follow these, so that few different numbers of them occur in a run: [N, ...] -> count.
 
-    oneDNN prepares every product for its very shape, which may cost as much as the product itself. So there are 16
-    numbers an octave, each prepared once, and at most a sixteenth of the work of a large batch is in vain. Attention
-    never sees these rows.
+    oneDNN prepares every product in bf16 for its very shape, which may cost as much as the product itself and on AMX
+    ten times as much. So there are 16 numbers an octave, each prepared once, and at most a sixteenth of the work of a
+    large batch is in vain. Attention and losses never see these rows. 0 for fp32 and on a GPU, where nothing is
+    prepared, and without gradients where the processor has no AMX: there it costs more than it saves (docs/log.md).
     """
-    return -tokens % max(16, 1 << max(0, tokens.bit_length() - 5))
+    if x.is_cuda or x.dtype == torch.float32 or not (torch.is_grad_enabled() or AMX):
+        return 0
+    return -len(x) % max(16, 1 << max(0, len(x).bit_length() - 5))
 
 
 def mixed(first: Tensor, last: Tensor) -> Tensor:
@@ -180,20 +188,18 @@ class Encoder(nn.Module):
             )
         dropout = self.dropout if self.training else 0.0
         x = self._embed(ids, lay, segments, dropout)
-        if self.training and not x.is_cuda:
-            x = lengthen(x, filler(len(x)))
+        x = lengthen(x, filler(x))
         first = x
         turns = self._turns(lay, x) if self.shape.rotary else (None, None)
         shape, last = self.shape, self.shape.layers - 1
         for i in range(shape.layers):
             local = shape.local(i)
             layer = self.layers[0 if shape.shared else i]
-            x = layer(
-                x, lay, turns[local], shape.window if local else 0, keep if i == last else None, dropout
-            )
+            asked = keep if i == last else None
+            x = layer(x, lay, turns[local], shape.window if local else 0, asked, dropout)
         if mix:
             return mixed(first[: lay.tokens], x[: lay.tokens])
-        x = x if keep is not None else x[: lay.tokens]
+        x = x[: lay.tokens if keep is None else len(keep)]
         return x if self.last_norm is None else self.last_norm(x)
 
     def _embed(self, ids: Tensor, lay: Layout, segments: Tensor | None, dropout: float) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from unmask.batch import Layout
 from unmask.errors import UnmaskError, nearest
 from unmask.models import Shape
-from unmask.models.encoder import Encoder
+from unmask.models.encoder import Encoder, filler, lengthen
 from unmask.models.layers import ACTIVATIONS, drop, start_small
 from unmask.models.losses import classes_loss, tokens_loss
 
@@ -79,6 +79,7 @@ class TokensHead(nn.Module):
 
     def loss(self, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Summed cross-entropy in nats and the count of right first guesses: [P, H], [P] -> two scalars."""
+        states = lengthen(states, filler(states))
         return tokens_loss(self.transform(states), self.matrix, self.bias, targets)
 
 

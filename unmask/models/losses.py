@@ -36,18 +36,20 @@ class _TokensLoss(torch.autograd.Function):
         to_states = torch.empty_like(states) if learning else None
         to_matrix = None if whole else torch.zeros_like(matrix, dtype=torch.float32)
         to_bias = torch.zeros_like(bias, dtype=torch.float32)
+        shift = bias.float()
         for start in range(0, count, rows):
             x, y = states[start : start + rows], targets[start : start + rows]
-            logits = F.linear(x, matrix, bias)  # [rows, V]
+            logits = F.linear(x, matrix)  # [rows, V]
+            logits[len(y) :] = 0.0  # of rows that follow the targets, see `tokens_loss`
             sharp = logits.dtype != torch.float32
-            for at in range(0, len(x), visit):
+            for at in range(0, len(y), visit):
                 seen = slice(at, at + visit)
-                part, answer = logits[seen], y[seen, None]
-                full = part.float()
+                part, answer = logits[: len(y)][seen], y[seen, None]
+                full = part + shift  # [visit, V] in fp32
                 best = full.argmax(-1, keepdim=True)
                 if sharp:  # the two logits that weigh most, exactly
                     heavy = torch.cat((best, answer), 1)  # [visit, 2]
-                    exact = (matrix[heavy].float() * x[seen, None].float()).sum(-1) + bias[heavy].float()
+                    exact = (matrix[heavy].float() * x[: len(y)][seen, None].float()).sum(-1) + shift[heavy]
                     full.scatter_(1, heavy, exact)
                 top, own = full.gather(1, best), full.gather(1, answer)
                 shares = full.softmax(-1)
@@ -81,8 +83,9 @@ class _TokensLoss(torch.autograd.Function):
 def tokens_loss(states: Tensor, matrix: Tensor, bias: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Summed cross-entropy (nats, fp32) of softmax(states · matrixᵀ + bias), and how many targets come first.
 
-    states [P, H], matrix [V, H], bias [V], targets [P] int64 -> two scalars. Differentiable once, in the
-    first three, for any upstream gradient; at most `BLOCK` logits are held at a time.
+    states [P, H], matrix [V, H], bias [V], targets [P] int64 -> two scalars. States that follow those of the targets
+    count for nothing (see `filler`). Differentiable once, in the first three, for any upstream gradient; at most
+    `BLOCK` logits are held at a time.
     """
     learning = torch.is_grad_enabled() and (
         states.requires_grad or matrix.requires_grad or bias.requires_grad

@@ -184,13 +184,15 @@ def _log_shares(x: Tensor, matrix: Tensor, bias: Tensor, of: Tensor, target: Ten
     """
     rest = torch.empty(len(x), device=x.device)  # the log of the sum over the vocabulary
     visit = len(x) if x.is_cuda else max(1, LOGITS // len(matrix))
+    shift = bias.float()
     for at in range(0, len(x), visit):
-        logits = F.linear(x[at : at + visit], matrix, bias).float()
+        part = x[at : at + visit]
+        logits = F.linear(part, matrix) + shift  # [visit, V] in fp32
+        top = logits.argmax(-1, keepdim=True)
         if x.dtype != torch.float32:
-            top = logits.argmax(-1)
-            exact = _exact(x[at : at + visit], matrix, bias, top)
-            logits.scatter_(1, top[:, None], exact[:, None])
-        rest[at : at + visit] = logits.logsumexp(-1)
+            logits.scatter_(1, top, _exact(part, matrix, bias, top[:, 0])[:, None])
+        share = logits.softmax(-1).gather(1, top)  # of the first guess: at least 1 / V
+        rest[at : at + visit] = (logits.gather(1, top) - share.log())[:, 0]
     return _exact(x[of], matrix, bias, target) - rest[of]
 
 
