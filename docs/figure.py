@@ -1,7 +1,7 @@
 """Draws the figures of README and docs from finished runs.
 
     python docs/figure.py runs/quickstart-en                         docs/figure.svg, the README's
-    python docs/figure.py runs/modern/yardstick/glue/glue.json       docs/glue.svg, the chart of a suite
+    python docs/figure.py runs/*/yardstick/glue/glue.json            docs/glue.svg, the chart of a suite
     python docs/figure.py growth.json                                docs/growth.svg, of benchmarks.growth
 
 The same drawings as on the page, in the page's light colours, on a ground of their own: they read on dark pages too.
@@ -61,14 +61,14 @@ def figure(results: Path) -> str:
     return framed(spec, "readme", (headline(rows) or "").split(";"), LEGEND)
 
 
-def chart(suite: Path) -> str:
-    """Models in relation to people, a dot a task, their mean a line: the chart of a suite's JSON."""
-    value = json.loads(suite.read_text(encoding="utf-8"))
-    spec = relation(suite.parents[2].name, value)
+def chart(suites: list[Path]) -> str:
+    """Models in relation to people, a dot a task, their mean a line: the chart of one or several runs' suite JSONs."""
+    runs = [(path.parents[2].name, json.loads(path.read_text(encoding="utf-8"))) for path in suites]
+    spec = relation(runs)
     if spec is None:
-        raise SystemExit(f"{suite} holds no task with a human score")
-    tasks = [t["name"] for t in value["tasks"]]
-    lines = [f"{suite.parents[2].name} beside published models, in relation to people"]
+        raise SystemExit(f"{', '.join(map(str, suites))} hold no task with a human score")
+    tasks = [t["name"] for t in runs[0][1]["tasks"]]
+    lines = [f"{' and '.join(name for name, _ in runs)} beside published models, in relation to people"]
     return framed(spec, "suite", lines, f"a dot a task ({', '.join(tasks)}); a line their mean")
 
 
@@ -103,8 +103,8 @@ def growth(found: Path) -> str:
 if __name__ == "__main__":
     given = Path(sys.argv[1])
     if given.suffix == ".json":
-        made = growth if given.stem == "growth" else chart
-        target, drawn = HERE / f"{given.stem}.svg", made(given)
+        drawn = growth(given) if given.stem == "growth" else chart([Path(path) for path in sys.argv[1:]])
+        target = HERE / f"{given.stem}.svg"
     else:
         target, drawn = HERE / "figure.svg", figure(given / "results.json")
     target.write_text(drawn, encoding="utf-8")

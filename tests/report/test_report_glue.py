@@ -89,7 +89,7 @@ def points(spec: Any) -> list[dict[str, Any]]:
 
 
 def test_the_chart_has_a_dot_a_task_for_the_run_and_the_published() -> None:
-    spec = relation("body", result())
+    spec = relation([("body", result())])
     assert spec is not None
     found = points(spec)
     own = [p for p in found if p["who"] != "published"]
@@ -104,12 +104,12 @@ def test_the_chart_has_a_dot_a_task_for_the_run_and_the_published() -> None:
 
 
 def test_without_published_rows_or_human_scores(tmp_path: Path) -> None:
-    spec = relation("body", result(published=""))
+    spec = relation([("body", result(published=""))])
     assert spec is not None and all(p["who"] != "published" for p in points(spec))
     bare = result()
     for task in bare["tasks"]:
         task["human"] = None
-    assert relation("body", bare) is None
+    assert relation([("body", bare)]) is None
     run = Run(tmp_path, "pretrain", "body", {}, [], [], {}, [])
     made = section(run, bare)
     assert made is not None and len(made.figures) == 1
@@ -124,3 +124,24 @@ def test_on_the_page(tmp_path: Path) -> None:
     page = report([folder], tmp_path / "page.html").read_text(encoding="utf-8")
     assert "GLUE: what body is worth" in page and "&lt;b&gt;helps" in page and "<b>helps" not in page
     assert "which is no GLUE score" in page and "Left out, and not in the mean: QQP" in page
+
+
+def test_several_runs_share_one_chart(tmp_path: Path) -> None:
+    """Tasks that only one of them has are left out, and so are their dots and means."""
+    fewer = result()
+    fewer["tasks"] = fewer["tasks"][:1]
+    spec = relation([("one", result()), ("two", fewer)])
+    assert spec is not None
+    own = [p for p in points(spec) if p["who"] != "published"]
+    assert {p["task"] for p in own} == {"CoLA"}
+    assert sorted({p["model"].split(",")[0] for p in own}) == ["one", "two"] and len(own) == 4
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        (folder / "evaluation").mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps({"verb": "pretrain", "settings": {}}))
+        (folder / "evaluation/glue.json").write_text(json.dumps(result()))
+    page = report(folders, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("GLUE: the runs beside each other") == 1
+    assert "GLUE: the runs beside each other" not in report(folders[:1], tmp_path / "one.html").read_text(
+        "utf-8"
+    )

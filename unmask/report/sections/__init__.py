@@ -34,7 +34,10 @@ def kind(name: str) -> str:
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
-    """The sections of the evaluations that have a maker, in the order of runs and names; leaks together, last."""
+    """The sections of the evaluations that have a maker, in the order of runs and names; leaks together, last.
+
+    Where several runs have the scores of one suite, a chart of all of them comes first.
+    """
     made: list[tuple[Run, Section]] = []
     leaking: list[tuple[Run, Section]] = []
     for run in runs:
@@ -44,7 +47,16 @@ def sections(runs: Sequence[Run]) -> list[Section]:
             section = MAKERS[kind(name)](run, value)
             if section is not None:
                 (leaking if kind(name) == "leaks" else made).append((run, section))
-    return [section for _, section in made] + together(leaking)
+    return [*_beside(runs), *(section for _, section in made), *together(leaking)]
+
+
+def _beside(runs: Sequence[Run]) -> list[Section]:
+    suites: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
+    for run in runs:
+        for name, value in run.evaluations.items():
+            if MAKERS.get(kind(name)) is glue.section and glue.scored(value):
+                suites.setdefault((kind(name), str(value.get("suite"))), []).append((run.name, value))
+    return [section for found in suites.values() if (section := glue.beside(found)) is not None]
 
 
 def together(made: Sequence[tuple[Run, Section]]) -> list[Section]:

@@ -9,6 +9,7 @@ their sources) are the server's on test rows, ours are of dev rows: they are dra
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -52,16 +53,22 @@ def ratios(row: Json, human: Json, tasks: list[str]) -> dict[str, float]:
     return {task: mean(row["cells"][task]) / mean(human["cells"][task]) for task in tasks}
 
 
+def scored(value: Any) -> list[Json]:
+    """The tasks of a stored evaluation; none for what is no such thing."""
+    tasks = value.get("tasks") if isinstance(value, dict) else None
+    return [t for t in tasks or [] if isinstance(t, dict) and isinstance(t.get("starts"), dict)]
+
+
 def section(run: Run, value: Json) -> Section | None:
     """Figures, the table of tasks, and the means. None for what holds no tasks."""
-    tasks = [t for t in value.get("tasks") or [] if isinstance(t, dict) and isinstance(t.get("starts"), dict)]
+    tasks = scored(value)
     if not tasks:
         return None
     name = str(value.get("suite") or "Suite")
     figures = []
-    chart = relation(run.name, value)
+    chart = relation([(run.name, value)])
     if chart is not None:
-        figures.append(Figure(chart, _caption(value)))
+        figures.append(Figure(chart, _caption([value])))
     both = ranges([_row(t) for t in tasks])
     if both is not None:
         figures.append(
@@ -94,27 +101,47 @@ def _lead(value: Json) -> str:
 # -- the chart of the lecture ----------------------------------------------------------------------------------------
 
 
-def relation(name: str, value: Json) -> Spec | None:
-    """The chart: published models and this run on one axis, one dot a task. None where no human score is known."""
-    held = [t for t in value.get("tasks") or [] if isinstance(t.get("human"), int | float)]
-    counted = (value.get("means") or {}).get("tasks") or [t["name"] for t in held]
-    tasks = [t for t in held if t["name"] in counted]
-    names = [t["name"] for t in tasks]
-    if not tasks:
+def relation(runs: Sequence[tuple[str, Json]]) -> Spec | None:
+    """The chart: published models and these runs on one axis, one dot a task. None where no human score is known.
+
+    `runs`: names and what the same suite gave; the tasks are those that all of them have.
+    """
+    held = [{t["name"]: t for t in _of_people(value)} for _, value in runs]
+    names = [name for name in held[0] if all(name in tasks for tasks in held)]
+    if not names:
         return None
-    points, means = _published(str(value.get("published") or ""), names)
-    for start, said in STARTS.items():
-        arms = [(t, t["starts"][start]) for t in tasks if start in t["starts"]]
-        if len(arms) < len(tasks):
-            continue
-        model = f"{short(name, 18)}, {said}"
-        own = []
-        for task, arm in arms:
-            middle = arm["value"]["median"]
-            own.append(middle / task["human"])
-            points.append(_point(model, task["name"], own[-1], middle, "this run, on dev rows", start))
-        means.append({"model": model, "mean": round(mean(own), 4), "who": start})
+    points, means = _published(str(runs[0][1].get("published") or ""), names)
+    for (run, _), tasks in zip(runs, held, strict=True):
+        for start, said in STARTS.items():
+            if any(start not in tasks[name]["starts"] for name in names):
+                continue
+            model, own = f"{short(run, 18)}, {said}", []
+            for name in names:
+                middle = tasks[name]["starts"][start]["value"]["median"]
+                own.append(middle / tasks[name]["human"])
+                points.append(_point(model, name, own[-1], middle, "this run, on dev rows", start))
+            means.append({"model": model, "mean": round(mean(own), 4), "who": start})
     return _drawn(points, means, names)
+
+
+def _of_people(value: Json) -> list[Json]:
+    """The tasks that count in the mean and have a human score."""
+    held = [t for t in scored(value) if isinstance(t.get("human"), int | float)]
+    counted = (value.get("means") or {}).get("tasks") or [t["name"] for t in held]
+    return [t for t in held if t["name"] in counted]
+
+
+def beside(runs: Sequence[tuple[str, Json]]) -> Section | None:
+    """Several runs of one suite in one chart. None for a single one, or where no human score is known to all."""
+    chart = relation(runs) if len(runs) > 1 else None
+    if chart is None:
+        return None
+    suite = str(runs[0][1].get("suite") or "Suite")
+    return Section(
+        title=f"{suite}: the runs beside each other",
+        lead="The tasks that all of them have; each run's own table follows.",
+        figures=[Figure(chart, _caption([value for _, value in runs]))],
+    )
 
 
 def _point(model: str, task: str, ratio: float, value: float, source: str, who: str) -> Json:
@@ -190,14 +217,17 @@ def _drawn(points: list[Json], means: list[Json], names: list[str]) -> Spec:
     return finish(alt.layer(*layers), "Every task in relation to the human score", height=330)
 
 
-def _caption(value: Json) -> str:
-    held = [t["name"] for t in value.get("tasks") or [] if isinstance(t.get("human"), int | float)]
+def _caption(values: list[Json]) -> str:
+    held = [{t["name"] for t in _of_people(value)} for value in values]
     words = (
-        f"A dot is a task's value over the human one ({len(held)} tasks, the same for all models), the tick the mean "
-        "of these ratios. "
+        f"A dot is a task's value over the human one ({len(set.intersection(*held))} tasks, the same for all models), "
+        "the tick the mean of these ratios. "
     )
-    if str(value.get("published") or "") in published():
-        words += "Hollow, dashed: published, on test rows by the benchmark's server. Filled: this run, on dev rows."
+    if str(values[0].get("published") or "") in published():
+        ours = "this run" if len(values) == 1 else "these runs"
+        words += (
+            f"Hollow, dashed: published, on test rows by the benchmark's server. Filled: {ours}, on dev rows."
+        )
     return words
 
 
