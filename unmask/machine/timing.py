@@ -58,7 +58,7 @@ def count(recipe: Recipe, store: Store, size: str, length: int) -> tuple[int, in
 def time_steps(
     recipe: Recipe, store: Store, size: str, *, length: int | None, limit: float, rows: int | None = None
 ) -> Timing:
-    """About twenty steps of a size, fewer if they would take more than ``limit`` seconds.
+    """About twenty steps of a size, fewer if they would take more than ``limit`` seconds, a third of it to warm up.
 
     ``rows`` of a step: without it the recipe's batch, 16 at most.
     """
@@ -81,6 +81,7 @@ def time_steps(
     taken: list[float] = []
     tokens: list[int] = []
     given: list[list[Batch]] = []  # of every step that was begun
+    warming = True  # oneDNN prepares a product for its very shape: on AMX that takes longer than the product
 
     def prepared_batches(source: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
         for update in source:
@@ -101,12 +102,15 @@ def time_steps(
             if where.type == "cuda":
                 torch.cuda.synchronize(where)
             now = time.perf_counter()
-            if step.number > WARM:
+            if warming:
+                warming = step.number < WARM or (step.number < STEPS and now - began < limit / 3)
+            else:
                 taken.append(now - before)
                 tokens.append(step.tokens)
             before = now
             if len(taken) >= STEPS or (len(taken) >= LEAST and now - began > limit):
                 break
+    timed = given[step.number - len(taken) : step.number]
     return Timing(
         size=size,
         parameters=parameters,
@@ -117,8 +121,7 @@ def time_steps(
         seconds=tuple(taken),
         tokens=sum(tokens) / len(tokens),
         memory=_peak(where),
-        flops=sum(work(shape, batch, where) for update in given[WARM:] for batch in update)
-        / len(given[WARM:]),
+        flops=sum(work(shape, batch, where) for update in timed for batch in update) / len(timed),
     )
 
 
