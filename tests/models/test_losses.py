@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from unmask.models import losses
-from unmask.models.losses import classes_loss, tokens_loss
+from unmask.models.losses import classes_loss, highest, tokens_loss
 
 
 def problem(count=37, width=16, vocab=101, dtype=torch.float32, spread=1.0):
@@ -95,3 +95,28 @@ def test_classes():
     loss, correct = classes_loss(logits, torch.tensor([0, 0]))
     assert correct == 1
     torch.testing.assert_close(float(loss), 0.31326 + 3.04859, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_states_past_the_targets_count_for_nothing(dtype):
+    """Neither in the loss nor in a gradient, whatever they hold; across the bounds of blocks, too."""
+    states, matrix, bias, targets = problem(dtype=dtype)
+    found = []
+    for more in (0, 11):
+        given = [t.detach().clone().requires_grad_() for t in (states, matrix, bias)]
+        longer = torch.cat((given[0], torch.full((more, states.shape[1]), 3.0, dtype=dtype)))
+        loss, correct = tokens_loss(longer, *given[1:], targets)
+        loss.backward()
+        found.append([loss.detach(), correct, *(t.grad for t in given)])
+    for plain, filled in zip(*found, strict=True):
+        torch.testing.assert_close(filled, plain, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 127, 128, 129, 1000, 1024])
+def test_the_first_of_the_highest(size):
+    """As `argmax`, ties and what is not finite included."""
+    rng = torch.Generator().manual_seed(size)
+    few = torch.randint(0, 3, (50, size), generator=rng).float()  # many ties
+    few[0, size // 2], few[1, -1], few[2] = float("nan"), float("inf"), float("-inf")
+    for x in (few, torch.randn(50, size, generator=rng), few.T.contiguous().T):
+        assert torch.equal(highest(x), x.argmax(-1, keepdim=True))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from unmask.errors import UnmaskError
@@ -43,6 +44,7 @@ def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("body")
     tokenizer = train_tokenizer([" ".join(WORDS)] * 9, "wordpiece", 120)
     shape = Shape(tokenizer.vocab.size, 16, 1, 2, 32, 48)
+    torch.manual_seed(0)
     save_pretrained(folder / "model", "bert", Body(shape), shape, tokenizer, "tokens")
     (folder / "run.json").write_text(json.dumps({"verb": "pretrain", "settings": {}}), encoding="utf-8")
     return folder
@@ -221,7 +223,10 @@ def test_a_whole_benchmark_is_called_by_its_name_and_packed(body: Path, tmp_path
 
 def test_a_run_that_says_one_thing_has_failed(body: Path, tmp_path: Path) -> None:
     suite = glue(tmp_path / "data", ("MRPC",))
-    setting = replace(QUICK, seeds=1, tasks="mrpc", rates="1e-9", steps=1)
+    train = tmp_path / "data/MRPC/train.tsv"
+    head, first, *rows = train.read_text("utf-8").splitlines()  # the rows begin with 0 and 1 in turn
+    train.write_text("\n".join([head, "1" + first[1:], *("0" + row[1:] for row in rows)]) + "\n", "utf-8")
+    setting = replace(QUICK, seeds=1, tasks="mrpc", rates="2e-2", steps=12)
     found, _ = run(suite, body, tmp_path / "data", tmp_path / "out", setting)
     (t,) = found["tasks"]
     assert t["starts"]["scratch"]["failed"] == [0] and found["means"]["starts"]["scratch"]["failed"] == 1

@@ -25,6 +25,7 @@ from unmask.errors import UnmaskError
 from unmask.jobs.source import Source
 from unmask.models.encoder import Encoder
 from unmask.models.heads import TokensHead
+from unmask.models.losses import highest
 from unmask.processes import device
 from unmask.tasks import Frame
 from unmask.tokens import Tokenizer
@@ -187,8 +188,8 @@ def _log_shares(x: Tensor, matrix: Tensor, bias: Tensor, of: Tensor, target: Ten
     shift = bias.float()
     for at in range(0, len(x), visit):
         part = x[at : at + visit]
-        logits = F.linear(part, matrix) + shift  # [visit, V] in fp32
-        top = logits.argmax(-1, keepdim=True)
+        logits = F.linear(part, matrix).float().add_(shift)  # [visit, V]
+        top = highest(logits)
         if x.dtype != torch.float32:
             logits.scatter_(1, top, _exact(part, matrix, bias, top[:, 0])[:, None])
         share = logits.softmax(-1).gather(1, top)  # of the first guess: at least 1 / V
