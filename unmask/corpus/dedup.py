@@ -21,31 +21,40 @@ def hashes(texts: Sequence[str]) -> NDArray[np.uint64]:
     return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
+SHELVES = 16  # parts of the range of hashes; merging needs a second copy of one part alone
+_EDGES = np.arange(1, SHELVES, dtype=np.uint64) << np.uint64(60)
+
+
 class Seen:
     """The hashes that have come by."""
 
     def __init__(self) -> None:
-        self._runs: list[NDArray[np.uint64]] = []  # sorted, each at least twice as long as the next
+        self._shelves: list[list[NDArray[np.uint64]]] = [[] for _ in range(SHELVES)]
 
     def __len__(self) -> int:
-        return sum(len(run) for run in self._runs)
+        return sum(len(run) for runs in self._shelves for run in runs)
 
     def first(self, batch: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """True where a hash comes by for the first time (`[batch]`); they are remembered."""
         fresh = np.zeros(len(batch), np.bool_)
         values, places = np.unique(batch, return_index=True)
-        unknown = np.ones(len(values), np.bool_)
-        for run in self._runs:
-            where = np.minimum(np.searchsorted(run, values), len(run) - 1)
-            unknown &= run[where] != values
-        fresh[places[unknown]] = True
-        self._push(values[unknown])
+        bounds = [0, *np.searchsorted(values, _EDGES).tolist(), len(values)]
+        for runs, begin, end in zip(self._shelves, bounds[:-1], bounds[1:], strict=True):
+            own = values[begin:end]
+            unknown = np.ones(len(own), np.bool_)
+            for run in runs:
+                where = np.minimum(np.searchsorted(run, own), len(run) - 1)
+                unknown &= run[where] != own
+            fresh[places[begin:end][unknown]] = True
+            _push(runs, own[unknown])
         return fresh
 
-    def _push(self, values: NDArray[np.uint64]) -> None:
-        if not len(values):
-            return
-        while self._runs and len(self._runs[-1]) < 2 * len(values):
-            values = np.concatenate([self._runs.pop(), values])
-            values.sort(kind="stable")
-        self._runs.append(values)
+
+def _push(runs: list[NDArray[np.uint64]], values: NDArray[np.uint64]) -> None:
+    """Add sorted values to sorted runs, each at least twice as long as the next."""
+    if not len(values):
+        return
+    while runs and len(runs[-1]) < 2 * len(values):
+        values = np.concatenate([runs.pop(), values])
+        values.sort(kind="stable")
+    runs.append(values)

@@ -91,12 +91,13 @@ def highest(x: Tensor) -> Tensor:
     whole = size - size % GROUP
     if x.is_cuda or not whole:
         return x.argmax(-1, keepdim=True)
-    most = x[:, :whole].unflatten(1, (-1, GROUP)).amax(-1)
+    most = x[:, :whole].reshape(len(x), -1, GROUP).amax(-1)
     if whole < size:
         most = torch.cat((most, x[:, whole:].amax(-1, keepdim=True)), 1)
     start = most.argmax(-1, keepdim=True) * GROUP
     places = (start + torch.arange(GROUP)).clamp_(max=size - 1)  # [n, GROUP]
-    return places.gather(1, x.gather(1, places).argmax(-1, keepdim=True))
+    found: Tensor = places.gather(1, x.gather(1, places).argmax(-1, keepdim=True))
+    return found
 
 
 def tokens_loss(states: Tensor, matrix: Tensor, bias: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
