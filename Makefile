@@ -6,7 +6,7 @@ PYTHON   ?= python3
 BIN      := .venv/bin
 ONE      := OMP_NUM_THREADS=1
 QUICK    ?= --quick
-BENCHMARKS := same_training pretraining time_to_loss corpus finetuning minimal_pairs resume robustness
+BENCHMARKS := same_training same_scores pretraining time_to_loss corpus finetuning minimal_pairs resume robustness
 
 .DEFAULT_GOAL := words
 .PHONY: words quickstart test slow check wheel bench docs clean
