@@ -15,7 +15,7 @@ from unmask.batch import Layout, layout
 from unmask.errors import UnmaskError
 from unmask.models import Shape
 from unmask.models.attention import angles, attend, attend_from, rotate
-from unmask.models.layers import ACTIVATIONS, drop, look_up, pick, start_small
+from unmask.models.layers import ACTIVATIONS, affine, drop, look_up, pick, start_small
 
 AMX = torch.cpu._is_amx_tile_supported()
 
@@ -54,24 +54,24 @@ class Layer(nn.Module):
             y = self._attend_from(y, lay, turn, window, keep, dropout)
             x = pick(x, keep)
             x = lengthen(x, filler(x))
-        x = x + drop(self.out(y), dropout)
+        x = x + drop(affine(y, self.out.weight, self.out.bias), dropout)
         if not pre and self.attention_norm is not None:
             x = self.attention_norm(x)
-        y = self.up(self.inner_norm(x) if pre else x)
+        y = affine(self.inner_norm(x) if pre else x, self.up.weight, self.up.bias)
         act = ACTIVATIONS[self.shape.activation]
         if self.shape.gate:
             left, right = y.chunk(2, -1)
             y = act(left) * right
         else:
             y = act(y)
-        x = x + drop(self.down(y), dropout)
+        x = x + drop(affine(y, self.down.weight, self.down.bias), dropout)
         return x if pre else self.inner_norm(x)
 
     def _attend(
         self, x: Tensor, lay: Layout, turn: tuple[Tensor, Tensor] | None, window: int, dropout: float
     ) -> Tensor:
         heads = self.shape.heads
-        qkv = self.qkv(x)[: lay.tokens].view(lay.tokens, 3, -1)
+        qkv = affine(x, self.qkv.weight, self.qkv.bias)[: lay.tokens].view(lay.tokens, 3, -1)
         if turn is not None:
             qkv = rotate(qkv, turn, heads, turned=2)
         return lengthen(attend(qkv, heads, lay, window, dropout), len(x) - lay.tokens)
@@ -89,8 +89,8 @@ class Layer(nn.Module):
         weight, bias = self.qkv.weight, self.qkv.bias
         q = pick(x, keep)
         more = filler(q)
-        q = F.linear(lengthen(q, more), weight[:width], None if bias is None else bias[:width])[: len(keep)]
-        kv = F.linear(x, weight[width:], None if bias is None else bias[width:])
+        q = affine(lengthen(q, more), weight[:width], None if bias is None else bias[:width])[: len(keep)]
+        kv = affine(x, weight[width:], None if bias is None else bias[width:])
         kv = kv[: lay.tokens].view(lay.tokens, 2, -1)
         if turn is not None:
             cos, sin = turn
