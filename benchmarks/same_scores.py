@@ -27,6 +27,7 @@ import torch
 
 from benchmarks.pretraining import prepare
 from benchmarks.published_sets import lines as unpacked
+from benchmarks.same_training import told
 
 BATCH, RATE, WORDS, VOCAB = 32, 1e-3, 60, 8000
 Rows = list[dict[str, str]]
@@ -171,10 +172,7 @@ def main() -> int:
         ("the ranges overlap", min(mine) <= max(theirs) and min(theirs) <= max(mine)),
         ("both are above the most frequent answer", median(mine) > majority < median(theirs)),
     ]
-    for words, held in checks:
-        print(("same   " if held else "OTHER  ") + words)
-    print(f"same {sum(held for _, held in checks)} of {len(checks)}")
-    return 0 if all(held for _, held in checks) else 1
+    return told(checks)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -71,12 +72,20 @@ def reference(folder: Path, rows: TextRows, count: int) -> list[float]:
         own = range(number * BATCH, (number + 1) * BATCH)
         examples = [RECIPE.example(rows(n), rows.vocab, generator(0, "noise", n)) for n in own]
         loss = model(**padded(examples, rows.vocab.pad)).loss
-        found.append(float(loss))
+        found.append(float(loss.detach()))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     return found
+
+
+def told(checks: Sequence[tuple[str, bool]]) -> int:
+    """Prints what was compared and whether it held, then `same X of Y`; the exit code."""
+    for words, held in checks:
+        print(("same   " if held else "OTHER  ") + words)
+    print(f"same {sum(held for _, held in checks)} of {len(checks)}")
+    return 0 if all(held for _, held in checks) else 1
 
 
 def main() -> int:
@@ -116,10 +125,7 @@ def main() -> int:
             f"({half[-last:].mean():.4f} and {exact[-last:].mean():.4f})"
         )
         checks.append((words, drift <= 1e-2))
-    for words, held in checks:
-        print(("same   " if held else "OTHER  ") + words)
-    print(f"same {sum(held for _, held in checks)} of {len(checks)}")
-    return 0 if all(held for _, held in checks) else 1
+    return told(checks)
 
 
 if __name__ == "__main__":
