@@ -192,8 +192,8 @@ def _log_shares(x: Tensor, matrix: Tensor, bias: Tensor, of: Tensor, target: Ten
         top = highest(logits)
         if x.dtype != torch.float32:
             logits.scatter_(1, top, _exact(part, matrix, bias, top[:, 0])[:, None])
-        share = logits.softmax(-1).gather(1, top)  # of the first guess: at least 1 / V
-        rest[at : at + visit] = (logits.gather(1, top) - share.log())[:, 0]
+        most = logits.gather(1, top)
+        rest[at : at + visit] = most[:, 0] + logits.sub_(most).exp_().sum(-1).log()
     return _exact(x[of], matrix, bias, target) - rest[of]
 
 
