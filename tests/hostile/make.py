@@ -319,7 +319,7 @@ def _stop(home: Path, place: Path) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    kept, build._finish = build._finish, stop  # type: ignore[assignment]
+    kept, build._finish = build._finish, stop  # type: ignore[assignment]  # put back below
     main(_building(home, place))
     build._finish = kept
 

@@ -119,7 +119,7 @@ CASES = [(family, kind) for family in FAMILIES for kind in KINDS] + [
 def test_padded_is_packed(family: str, kind: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     source = open_source(save(tmp_path, family, kind, tokenizer))
     network = padded(source)
-    found = compare(network, Direct(network), source)  # type: ignore[arg-type]
+    found = compare(network, Direct(network), source)  # type: ignore[arg-type]  # in place of a runtime
     assert found["difference"] < 1e-5 and found["lengths"][0] == 40
     if kind != "body":  # a gate that cannot fail is none
         with torch.no_grad():

@@ -8,8 +8,9 @@ import torch
 from unmask.batch import layout
 from unmask.errors import UnmaskError
 from unmask.models import Shape, sized
-from unmask.models.encoder import Encoder, filler
+from unmask.models.encoder import Encoder
 from unmask.models.heads import PairHead, Pooler, TokensHead
+from unmask.models.layers import filler
 
 FAMILIES = ("bert", "roberta", "albert", "modernbert")
 LENGTHS = {
@@ -114,7 +115,7 @@ def test_how_much_filler(monkeypatch):
     assert len({n + more(n) for n in range(256, 513)}) == 17 and not more(2048)
     assert not more(17, torch.float32)
     for amx in (True, False):
-        monkeypatch.setattr("unmask.models.encoder.AMX", amx)
+        monkeypatch.setattr("unmask.models.layers.AMX", amx)
         with torch.no_grad():
             assert more(17) == (15 if amx else 0)
 

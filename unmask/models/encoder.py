@@ -15,9 +15,7 @@ from unmask.batch import Layout, layout
 from unmask.errors import UnmaskError
 from unmask.models import Shape
 from unmask.models.attention import angles, attend, attend_from, rotate
-from unmask.models.layers import ACTIVATIONS, affine, drop, look_up, pick, start_small
-
-AMX = torch.cpu._is_amx_tile_supported()
+from unmask.models.layers import ACTIVATIONS, affine, drop, filler, lengthen, look_up, pick, start_small
 
 
 class Layer(nn.Module):
@@ -99,19 +97,6 @@ class Layer(nn.Module):
         return lengthen(attend_from(q, kv, heads, lay, window, keep, dropout), more)
 
 
-def filler(x: Tensor) -> int:
-    """How many rows of nothing follow these, so that few different numbers of them occur in a run: [N, ...] -> count.
-
-    oneDNN prepares every product in bf16 for its very shape, which may cost as much as the product itself and on AMX
-    ten times as much. So there are 16 numbers an octave, each prepared once, and at most a sixteenth of the work of a
-    large batch is in vain. Attention and losses never see these rows. 0 for fp32 and on a GPU, where nothing is
-    prepared, and without gradients where the processor has no AMX: there it costs more than it saves (docs/log.md).
-    """
-    if x.is_cuda or x.dtype == torch.float32 or not (torch.is_grad_enabled() or AMX):
-        return 0
-    return -len(x) % max(16, 1 << max(0, len(x).bit_length() - 5))
-
-
 def mixed(first: Tensor, last: Tensor) -> Tensor:
     """The mean of the embeddings' and the last layer's states, each normed without weights: [..., H] twice -> [..., H].
 
@@ -121,11 +106,6 @@ def mixed(first: Tensor, last: Tensor) -> Tensor:
     """
     width = first.shape[-1:]
     return 0.5 * (F.layer_norm(first, width) + F.layer_norm(last, width))
-
-
-def lengthen(x: Tensor, more: int) -> Tensor:
-    """[N, H] -> [N + more, H], zeros at the end."""
-    return F.pad(x, (0, 0, 0, more)) if more else x
 
 
 class Encoder(nn.Module):

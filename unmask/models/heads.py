@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from unmask.batch import Layout
 from unmask.errors import UnmaskError, nearest
 from unmask.models import Shape
-from unmask.models.encoder import Encoder, filler, lengthen
-from unmask.models.layers import ACTIVATIONS, drop, start_small
+from unmask.models.encoder import Encoder
+from unmask.models.layers import ACTIVATIONS, drop, filler, lengthen, start_small
 from unmask.models.losses import classes_loss, tokens_loss
 
 Style = Literal[

@@ -1,4 +1,4 @@
-"""The small parts of an encoder: activations, table look-ups, moves between packed and binned tokens.
+"""The small parts of an encoder: activations, linear maps, table look-ups, moves between packed and binned tokens.
 
 Each move has its own backward because the general ones are slow or inexact here: a gather whose targets are
 all different needs no scatter-add, and a table's gradient is added up in fp32 even if the table is bf16, so
@@ -34,6 +34,7 @@ def _fused() -> Callable[..., Any] | None:
 
 
 FUSED = _fused()
+AMX = torch.cpu._is_amx_tile_supported()
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": _gelu_tanh,
@@ -112,6 +113,24 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if bias is None or FUSED is None or x.is_cuda or x.dtype != torch.bfloat16 or torch.is_grad_enabled():
         return F.linear(x, weight, bias)
     return FUSED(x, weight, bias, "none", [], "")  # type: ignore[no-any-return]
+
+
+def filler(x: Tensor) -> int:
+    """How many rows of nothing follow these, so that few different numbers of them occur in a run: [N, ...] -> count.
+
+    oneDNN prepares every product in bf16 for its very shape, which may cost as much as the product itself and on AMX
+    up to ten times as much. So there are 16 numbers an octave, each prepared once, and at most a sixteenth of the work
+    of a large batch is in vain. Attention and losses never see these rows. 0 for fp32 and on a GPU, where nothing is
+    prepared, and without gradients where the processor has no AMX: there it costs more than it saves (docs/log.md).
+    """
+    if x.is_cuda or x.dtype == torch.float32 or not (torch.is_grad_enabled() or AMX):
+        return 0
+    return -len(x) % max(16, 1 << max(0, len(x).bit_length() - 5))
+
+
+def lengthen(x: Tensor, more: int) -> Tensor:
+    """[N, H] -> [N + more, H], zeros at the end."""
+    return F.pad(x, (0, 0, 0, more)) if more else x
 
 
 def look_up(table: Tensor, ids: Tensor) -> Tensor:

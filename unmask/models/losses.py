@@ -42,15 +42,16 @@ class _TokensLoss(torch.autograd.Function):
             x, y = states[start : start + rows], targets[start : start + rows]
             logits = F.linear(x, matrix)  # [rows, V]
             logits[len(y) :] = 0.0  # of rows that follow the targets, see `tokens_loss`
+            judged, read = logits[: len(y)], x[: len(y)]
             sharp = logits.dtype != torch.float32
             for at in range(0, len(y), visit):
                 seen = slice(at, at + visit)
-                part, answer = logits[: len(y)][seen], y[seen, None]
+                part, answer = judged[seen], y[seen, None]
                 full = part.float().add_(shift)  # faster than one sum of two precisions
                 best = highest(full)
                 if sharp:  # the two logits that weigh most, exactly
                     heavy = torch.cat((best, answer), 1)  # [visit, 2]
-                    exact = (matrix[heavy].float() * x[: len(y)][seen, None].float()).sum(-1) + shift[heavy]
+                    exact = (matrix[heavy].float() * read[seen, None].float()).sum(-1) + shift[heavy]
                     full.scatter_(1, heavy, exact)
                 top, own = full.gather(1, best), full.gather(1, answer)
                 shares = full.softmax(-1)
