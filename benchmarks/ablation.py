@@ -39,6 +39,8 @@ CHANGES = (
     Change("AdamW at 5e-3", "within 0.05", {"learning_rate": 5e-3}),
     Change("Muon at 3e-3", "better by 0.05 a step, lost again to its cost", {"optimizer": "muon"}),
     Change("Muon at 1e-2", "better than at 3e-3", {"optimizer": "muon", "learning_rate": 1e-2}),
+    Change("Muon at 6e-3", "between", {"optimizer": "muon", "learning_rate": 6e-3}),
+    Change("Muon at 3e-3, batch 32", "worse by 0.05", {"optimizer": "muon", "batch": 32}),
     Change("linear schedule", "worse by 0.05", {"schedule": "linear"}),
     Change("decay over 0.8 of the run", "within 0.03", {"decay": 0.8}),
     Change("batch 8", "better by 0.05: twice the steps", {"batch": 8}),

@@ -82,9 +82,11 @@ def material(folder: Path, small: bool) -> Material:
         size += len(document.text)
         if small and size > 700_000:
             break
-    store = build(
-        documents=parts["train"], out=folder / "corpus", vocab_size=VOCAB, heldout=0.0, language="en"
-    )
+    place = folder / "corpus"
+    if (place / "manifest.json").exists():  # made before; several processes may read it, one must make it
+        store = Store(place)
+    else:
+        store = build(documents=parts["train"], out=place, vocab_size=VOCAB, heldout=0.0, language="en")
     tokenizer = store.tokenizer
     asked = Bert(pairs="none")
     splits = {}

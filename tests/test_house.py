@@ -19,7 +19,7 @@ FILES = sorted((ROOT / "unmask").rglob("*.py"))
 # A module may import only what stands left of it; `data` is read by whoever makes rows or runs.
 LINE = (
     "errors bounded settings randomness corpus tokens store rows noise data evaluation batch models recipes tasks "
-    "training optim processes sharded train run jobs yardstick report machine quickstart commands __main__"
+    "training muon optim processes sharded train run jobs yardstick report machine quickstart commands __main__"
 ).split()
 LIGHT = LINE[: LINE.index("batch")]
 

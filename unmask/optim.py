@@ -6,8 +6,7 @@ operations. What decays is decided by dimension: matrices and embedding tables d
 do not (BERT's rule by name comes to the same, encoder families without biases included).
 
 Sources: AdamW, Loshchilov & Hutter 2017 (with bias correction, which the original BERT code leaves out);
-Muon, Jordan et al. 2024, as `torch.optim.Muon` has it, with `match_rms_adamw` (Liu et al. 2025, section 2.2) so
-that one learning rate serves both. Muon moves the matrices of the encoder's layers, AdamW the rest.
+`unmask.muon` for Muon, which moves the matrices of the encoder's layers; AdamW moves the rest.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from unmask.muon import Muon
 from unmask.training import Kind, Schedule
 
 Named = list[tuple[str, nn.Parameter]]
@@ -137,11 +137,7 @@ class Optimizer:
                 matrix = nn.Parameter(view)
                 matrix.grad = g
                 self._matrices.append(matrix)
-            self._optimizers.append(
-                torch.optim.Muon(
-                    self._matrices, lr=0.0, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-                )
-            )
+            self._optimizers.append(Muon(self._matrices, weight_decay=weight_decay, working=working))
         self._slots = list(zip(self.names, sizes, shapes, strict=True))
         self._muon_names = [name for name, _ in groups["muon"]]
 

@@ -20,6 +20,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unmask.errors import UnmaskError
+from unmask.muon import Muon
 from unmask.optim import grouped
 from unmask.recipes import Recipe
 from unmask.training import Kind
@@ -68,6 +69,22 @@ class Sharded(nn.Module):
         }
 
 
+class _ShardedMuon(Muon):
+    """Muon on shares: a matrix is whole on every process while it is orthogonalised, its momentum never."""
+
+    def whole(self, p: nn.Parameter, part: Tensor) -> Tensor:
+        assert isinstance(p, DTensor)
+        return DTensor.from_local(
+            part, p.device_mesh, p.placements, shape=p.shape, stride=p.stride()
+        ).full_tensor()
+
+    def part(self, p: nn.Parameter, whole: Tensor) -> Tensor:
+        if isinstance(whole, DTensor):
+            return whole.to_local()
+        assert isinstance(p, DTensor)
+        return distribute_tensor(whole, p.device_mesh, p.placements, src_data_rank=None).to_local()
+
+
 class ShardedOptimizer:
     """AdamW and Muon on shares, with the interface of `unmask.optim.Optimizer`; the shares are fp32 and the masters.
 
@@ -84,6 +101,7 @@ class ShardedOptimizer:
         beta1: float = 0.9,
         beta2: float = 0.98,
         epsilon: float = 1e-8,
+        working: torch.dtype = torch.float32,
     ) -> None:
         groups = grouped(parameters, kind)
         self._named = dict(groups["muon"] + groups["decay"] + groups["plain"])
@@ -96,9 +114,7 @@ class ShardedOptimizer:
         self._adamw = torch.optim.AdamW(decays, lr=0.0, betas=(beta1, beta2), eps=epsilon) if decays else None
         matrices = [p for _, p in groups["muon"]]
         self._matrices = (
-            torch.optim.Muon(matrices, lr=0.0, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-            if matrices
-            else None
+            _ShardedMuon(matrices, weight_decay=weight_decay, working=working) if matrices else None
         )
         self._optimizers: list[torch.optim.Optimizer] = [
             o for o in (self._adamw, self._matrices) if o is not None

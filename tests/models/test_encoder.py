@@ -8,7 +8,7 @@ import torch
 from unmask.batch import layout
 from unmask.errors import UnmaskError
 from unmask.models import Shape, sized
-from unmask.models.encoder import Encoder
+from unmask.models.encoder import Alike, Encoder
 from unmask.models.heads import PairHead, Pooler, TokensHead
 from unmask.models.layers import filler
 
@@ -104,6 +104,24 @@ def test_asked_equals_full(family, rows, layers):
     for name, parameter in made.named_parameters():
         scale = float(want[name].norm()) + 1e-6
         assert float((parameter.grad - want[name]).norm()) / scale < 1e-5, name
+
+
+@pytest.mark.parametrize("layers", [1, 4])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_alike_is_worked_out_once(family, layers):
+    """Masked copies of a row of 9: of 81 tokens 17 are different."""
+    body = encoder(replace(small(family), layers=layers))
+    row = torch.randint(1, 50, (9,), generator=torch.Generator().manual_seed(1))
+    copies = row.repeat(8, 1)
+    copies[torch.arange(8), torch.arange(8)] = 0
+    ids, lengths, keep = copies.flatten(), torch.full((8,), 9), torch.arange(8) * 10
+    kinds, which = (ids * 9 + torch.arange(9).repeat(8)).unique(return_inverse=True)
+    first = torch.stack([(which == kind).nonzero()[0, 0] for kind in range(len(kinds))])
+    assert len(kinds) == 17
+    with torch.no_grad():
+        for asked in (None, keep):
+            found = body(ids, lengths, keep=asked, alike=Alike(first, which))
+            torch.testing.assert_close(found, body(ids, lengths, keep=asked), rtol=1e-5, atol=1e-5)
 
 
 def test_how_much_filler(monkeypatch):

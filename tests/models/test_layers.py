@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unmask.models.layers import affine
+from unmask.models.layers import ACTIVATIONS, affine
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -16,3 +16,18 @@ def test_affine_is_a_linear_map_with_and_without_gradients(bias):
     with torch.no_grad():
         torch.testing.assert_close(affine(x, made.weight, made.bias), plain.detach(), rtol=2**-7, atol=2**-8)
         assert torch.equal(affine(x.float(), made.weight.float(), None), x.float() @ made.weight.float().T)
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("bias", [True, False])
+def test_affine_ends_with_its_activation(activation, bias):
+    torch.manual_seed(0)
+    made = torch.nn.Linear(40, 24, bias, dtype=torch.bfloat16)
+    x = 3 * torch.randn(33, 40, dtype=torch.bfloat16)
+    exact = ACTIVATIONS[activation](
+        torch.nn.functional.linear(*(t if t is None else t.float() for t in (x, made.weight, made.bias)))
+    )
+    for context in (torch.enable_grad(), torch.no_grad()):
+        with context:
+            found = affine(x, made.weight, made.bias, activation).float()
+        torch.testing.assert_close(found, exact, rtol=2**-6, atol=2**-6)

@@ -158,10 +158,11 @@ def _ready(model: nn.Module, training: Training) -> tuple[Apply, Mover]:
         from unmask.sharded import Sharded, ShardedOptimizer
 
         shards = Sharded(model, working)
-        return shards, ShardedOptimizer(
-            model.named_parameters(), kind=kind, weight_decay=weight_decay, beta1=beta1, beta2=beta2
-        )
-    return lambda recipe, batch: recipe.loss(model, batch), Optimizer(
+        chosen: type[ShardedOptimizer] | type[Optimizer] = ShardedOptimizer
+        loss: Apply = shards
+    else:
+        chosen, loss = Optimizer, lambda recipe, batch: recipe.loss(model, batch)
+    return loss, chosen(
         model.named_parameters(),
         kind=kind,
         weight_decay=weight_decay,

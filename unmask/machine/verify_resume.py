@@ -243,7 +243,6 @@ def two_processes(setting: Setting, folder: Path, say: Say) -> dict[str, Any]:
     except UnmaskError as error:
         return {"tried": True, "holds": False, "why": str(error)}
     bound = CLOSE[working_precision(training.precision, device())]
-    bound = max(bound, 2e-3) if training.optimizer == "muon" else bound  # it orthogonalises in bf16
     far = apart(folder / "straight", out, FIRST)
     return {
         "tried": True,

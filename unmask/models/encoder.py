@@ -7,6 +7,8 @@ queries, keys and values are one product, and the last layer works only on the p
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,6 +18,17 @@ from unmask.errors import UnmaskError
 from unmask.models import Shape
 from unmask.models.attention import angles, attend, attend_from, rotate
 from unmask.models.layers import ACTIVATIONS, affine, drop, filler, lengthen, look_up, pick, start_small
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Which tokens of a batch have the same id at the same place, and so the same state before the first attention.
+
+    Masked copies of a sentence differ in one token each: of n times n tokens 2n are different.
+    """
+
+    first: Tensor  # [D] one token of each kind
+    which: Tensor  # [N] the kind of every token, among the D
 
 
 class Layer(nn.Module):
@@ -42,12 +55,13 @@ class Layer(nn.Module):
         window: int,
         keep: Tensor | None,
         dropout: float,
+        alike: Alike | None = None,
     ) -> Tensor:
-        """[N, H] -> [N, H], or for the tokens in keep [P, H] and their `filler`."""
+        """[N, H] -> [N, H], or for the tokens in keep [P, H] and their `filler`; where some of x are `alike`, once."""
         pre = self.shape.norm == "pre"
         y = self.attention_norm(x) if pre and self.attention_norm is not None else x
         if keep is None:
-            y = self._attend(y, lay, turn, window, dropout)
+            y = self._attend(y, lay, turn, window, dropout, alike)
         else:
             y = self._attend_from(y, lay, turn, window, keep, dropout)
             x = pick(x, keep)
@@ -55,21 +69,30 @@ class Layer(nn.Module):
         x = x + drop(affine(y, self.out.weight, self.out.bias), dropout)
         if not pre and self.attention_norm is not None:
             x = self.attention_norm(x)
-        y = affine(self.inner_norm(x) if pre else x, self.up.weight, self.up.bias)
-        act = ACTIVATIONS[self.shape.activation]
+        y, activation = self.inner_norm(x) if pre else x, self.shape.activation
         if self.shape.gate:
-            left, right = y.chunk(2, -1)
-            y = act(left) * right
+            left, right = affine(y, self.up.weight, self.up.bias).chunk(2, -1)
+            y = ACTIVATIONS[activation](left) * right
         else:
-            y = act(y)
+            y = affine(y, self.up.weight, self.up.bias, activation)
         x = x + drop(affine(y, self.down.weight, self.down.bias), dropout)
         return x if pre else self.inner_norm(x)
 
     def _attend(
-        self, x: Tensor, lay: Layout, turn: tuple[Tensor, Tensor] | None, window: int, dropout: float
+        self,
+        x: Tensor,
+        lay: Layout,
+        turn: tuple[Tensor, Tensor] | None,
+        window: int,
+        dropout: float,
+        alike: Alike | None,
     ) -> Tensor:
         heads = self.shape.heads
-        qkv = affine(x, self.qkv.weight, self.qkv.bias)[: lay.tokens].view(lay.tokens, 3, -1)
+        if alike is None:
+            qkv = affine(x, self.qkv.weight, self.qkv.bias)[: lay.tokens]
+        else:
+            qkv = affine(x[alike.first], self.qkv.weight, self.qkv.bias).index_select(0, alike.which)
+        qkv = qkv.view(lay.tokens, 3, -1)
         if turn is not None:
             qkv = rotate(qkv, turn, heads, turned=2)
         return lengthen(attend(qkv, heads, lay, window, dropout), len(x) - lay.tokens)
@@ -149,12 +172,14 @@ class Encoder(nn.Module):
         keep: Tensor | None = None,
         *,
         mix: bool = False,
+        alike: Alike | None = None,
     ) -> Tensor:
         """States of all tokens, or of those in keep.
 
         ids [N] int64; lengths [R] int64 on the host, or their `Layout`; segments [N] or None for zeros; keep
         [P] sorted token indices -> [N, H] or [P, H]. With `mix` what `mixed` makes of the embeddings and the last
-        layer, of all tokens. Raises `UnmaskError` for rows longer than `shape.positions`.
+        layer, of all tokens. `alike` saves the first layer work, without dropout. Raises `UnmaskError` for rows
+        longer than `shape.positions`.
         """
         lay = lengths if isinstance(lengths, Layout) else layout(lengths, ids.device)
         if lay.tokens != len(ids):
@@ -176,7 +201,8 @@ class Encoder(nn.Module):
             local = shape.local(i)
             layer = self.layers[0 if shape.shared else i]
             asked = keep if i == last else None
-            x = layer(x, lay, turns[local], shape.window if local else 0, asked, dropout)
+            same = alike if i == 0 else None
+            x = layer(x, lay, turns[local], shape.window if local else 0, asked, dropout, same)
         if mix:
             return mixed(first[: lay.tokens], x[: lay.tokens])
         x = x[: lay.tokens if keep is None else len(keep)]

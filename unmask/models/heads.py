@@ -18,7 +18,7 @@ from unmask.batch import Layout
 from unmask.errors import UnmaskError, nearest
 from unmask.models import Shape
 from unmask.models.encoder import Encoder
-from unmask.models.layers import ACTIVATIONS, drop, filler, lengthen, start_small
+from unmask.models.layers import ACTIVATIONS, affine, drop, filler, lengthen, start_small
 from unmask.models.losses import classes_loss, tokens_loss
 
 Style = Literal[
@@ -70,7 +70,7 @@ class TokensHead(nn.Module):
     def transform(self, states: Tensor) -> Tensor:
         """What the table is multiplied with: [P, H] -> [P, E]."""
         if self.dense is not None:
-            states = ACTIVATIONS[self.activation](self.dense(states))
+            states = affine(states, self.dense.weight, self.dense.bias, self.activation)
         return states if self.norm is None else self.norm(states)
 
     def forward(self, states: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_tanh": _gelu_tanh,
     "relu2": _relu2,
 }
+GELU = {"gelu": "none", "gelu_tanh": "tanh"}  # what oneDNN's product can end with, and its name there
 
 
 class _Lookup(torch.autograd.Function):
@@ -104,15 +105,20 @@ class _Collect(torch.autograd.Function):
         return spread, None
 
 
-def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x · weightᵀ + bias: [N, K], [M, K], [M] -> [N, M].
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str | None = None) -> Tensor:
+    """activation(x · weightᵀ + bias): [N, K], [M, K], [M] -> [N, M]; an activation by its name in `ACTIVATIONS`.
 
-    Without gradients and in bf16 on a processor the bias is added inside oneDNN's product. torch's own way first writes
-    it to every row of the result, which costs a third of the product (docs/log.md).
+    Without gradients and in bf16 on a processor the bias is added inside oneDNN's product, and GELU is worked out
+    there, on fp32 sums. torch's own way first writes the bias to every row of the result, which costs a third of the
+    product, and reads and writes it once more for GELU (docs/log.md).
     """
     if bias is None or FUSED is None or x.is_cuda or x.dtype != torch.bfloat16 or torch.is_grad_enabled():
-        return F.linear(x, weight, bias)
-    return FUSED(x, weight, bias, "none", [], "")  # type: ignore[no-any-return]
+        y = F.linear(x, weight, bias)
+        return y if activation is None else ACTIVATIONS[activation](y)
+    if activation in GELU:
+        return FUSED(x, weight, bias, "gelu", [], GELU[activation])  # type: ignore[no-any-return]
+    y = FUSED(x, weight, bias, "none", [], "")
+    return y if activation is None else ACTIVATIONS[activation](y)
 
 
 def filler(x: Tensor) -> int:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from unmask.errors import UnmaskError
 from unmask.jobs.source import Source
-from unmask.models.encoder import Encoder
+from unmask.models.encoder import Alike, Encoder
 from unmask.models.heads import TokensHead
 from unmask.models.losses import highest
 from unmask.processes import device
@@ -120,6 +120,7 @@ class _Batch:
     """Some rows of `Inputs`, and the questions that they answer."""
 
     ids: Tensor  # [b, T]
+    alike: Alike  # which of the b * T
     keep: Tensor  # [p] places among the b * T, sorted
     of: Tensor  # [q] which of keep
     target: Tensor  # [q]
@@ -135,8 +136,12 @@ def _batches(found: Inputs, tokens: int) -> Iterator[_Batch]:
         first, last = np.searchsorted(found.asked[:, 0], [a, b])
         questions = order[slice(*np.searchsorted(of, [first, last]))]
         row, place = found.asked[first:last].T
+        _, one, which = np.unique(
+            found.rows[a:b] * width + np.arange(width), return_index=True, return_inverse=True
+        )
         yield _Batch(
             torch.from_numpy(found.rows[a:b]),
+            Alike(torch.from_numpy(one), torch.from_numpy(which.reshape(-1))),
             torch.from_numpy((row - a) * width + place),
             torch.from_numpy(found.of[questions] - first),
             torch.from_numpy(found.target[questions]),
@@ -172,7 +177,10 @@ def _ask(reader: Reader, batch: _Batch) -> np.ndarray:
     with torch.inference_mode():
         keep, of, target = (t.to(where) for t in (batch.keep, batch.of, batch.target))
         states = reader.encoder(
-            batch.ids.view(-1).to(where), torch.full((rows,), width, dtype=torch.int64), keep=keep
+            batch.ids.view(-1).to(where),
+            torch.full((rows,), width, dtype=torch.int64),
+            keep=keep,
+            alike=Alike(batch.alike.first.to(where), batch.alike.which.to(where)),
         )
         x = reader.head.transform(states)  # [p, E]
         return _log_shares(x, reader.head.matrix, reader.head.bias, of, target).double().cpu().numpy()
