@@ -104,6 +104,36 @@ def test_heads_without_a_form_come_back(family, kinds, heads, tmp_path):
         assert torch.equal(tensor, state_of(twin)[name]) or name == "encoder.places.weight", name
 
 
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_body_is_loaded_and_not_drawn_first(family, tmp_path):
+    """Every number of it is the folder's, no random one is taken for it, and the head is drawn as ever."""
+    saved, shape = network(family, "tokens")
+    save_pretrained(tmp_path, family, saved, shape, None, heads="tokens")
+    loaded = load_pretrained(tmp_path)
+
+    def make(shape):
+        encoder = Encoder(shape)
+        return Network(encoder, TagHead(shape, 4))
+
+    torch.manual_seed(3)
+    made, fresh = loaded.around(make)
+    torch.manual_seed(3)
+    head = TagHead(shape, 4)
+    assert fresh == ("tag",)
+    for name, tensor in state_of(saved).items():
+        if name.startswith("encoder."):
+            assert torch.equal(state_of(made)[name], tensor)
+    for one, two in zip(made.heads[0].parameters(), head.parameters(), strict=True):
+        assert torch.equal(one, two)
+    torch.manual_seed(3)
+    assert not torch.equal(
+        Encoder(shape).tokens.weight, Encoder(shape).tokens.weight
+    )  # and drawn again elsewhere
+    del loaded.state["encoder.norm.weight"]
+    with pytest.raises(UnmaskError, match="missing"):
+        loaded.around(make)
+
+
 def test_fresh_parts_are_told(tmp_path):
     model, shape = network("bert", "tokens")
     save_pretrained(tmp_path, "bert", model, shape, None, "pretraining")

@@ -155,13 +155,18 @@ def framed(
 def fresh(p: Prepared, seed: int) -> TaskModel:
     """The network of one seed: head and order by the seed; body loaded, or drawn too (the control)."""
     torch.manual_seed(seed)
-    model = p.task.network(p.shape, p.tokenizer.vocab, p.labels)
-    assert isinstance(model, TaskModel)
-    if not p.from_scratch:
+
+    def make(shape: Shape) -> nn.Module:
+        return p.task.network(shape, p.tokenizer.vocab, p.labels)
+
+    if p.from_scratch:
+        model = make(p.shape)
+    else:
         loaded = load_pretrained(p.source)
         # Another task's head stays out.
         body = {name: value for name, value in loaded.state.items() if name.partition(".")[0] in BODY}
-        replace(loaded, state=body).into(model)
+        model, _ = replace(loaded, state=body, shape=p.shape).around(make)
+    assert isinstance(model, TaskModel)
     model.encoder.dropout = p.training.dropout
     if not isinstance(model.head, SpanHead):  # which has none, as in BERT's code
         model.head.dropout = p.training.dropout

@@ -19,6 +19,7 @@ from torch import nn
 
 from unmask.errors import UnmaskError
 from unmask.jobs.source import Source
+from unmask.models import Shape
 from unmask.models.encoder import Encoder
 from unmask.models.heads import ClassifyHead, PairHead, SpanHead, TagHead, TokensHead
 from unmask.models.padded import Padded
@@ -33,22 +34,25 @@ NOISY = ("", "torch.onnx", "onnxscript", "onnx_ir", "torch.onnx._internal.export
 def padded(source: Source) -> Padded:
     """The network that a model folder holds, over padded rows, with its weights."""
     loaded = source.loaded
-    shape, state = loaded.shape, loaded.state
-    encoder = Encoder(shape)
-    heads: list[nn.Module] = []
-    if loaded.heads in ("tokens", "pretraining"):
-        heads.append(TokensHead(encoder, dense="tokens.norm.weight" in state))
-    if loaded.heads == "pretraining" and "pair.out.weight" in state:
-        heads.append(PairHead(shape))
-    if loaded.heads == "classify":
-        assert loaded.style is not None
-        heads.append(ClassifyHead(shape, len(state["classify.out.weight"]), loaded.style))
-    if loaded.heads == "tag":
-        heads.append(TagHead(shape, len(state["tag.out.weight"])))
-    if loaded.heads == "span":
-        heads.append(SpanHead(shape))
-    network = Padded(encoder, tuple(heads)).eval()
-    fresh = loaded.into(network)
+    state = loaded.state
+
+    def make(shape: Shape) -> Padded:
+        encoder = Encoder(shape)
+        heads: list[nn.Module] = []
+        if loaded.heads in ("tokens", "pretraining"):
+            heads.append(TokensHead(encoder, dense="tokens.norm.weight" in state))
+        if loaded.heads == "pretraining" and "pair.out.weight" in state:
+            heads.append(PairHead(shape))
+        if loaded.heads == "classify":
+            assert loaded.style is not None
+            heads.append(ClassifyHead(shape, len(state["classify.out.weight"]), loaded.style))
+        if loaded.heads == "tag":
+            heads.append(TagHead(shape, len(state["tag.out.weight"])))
+        if loaded.heads == "span":
+            heads.append(SpanHead(shape))
+        return Padded(encoder, tuple(heads)).eval()
+
+    network, fresh = loaded.around(make)
     if fresh:
         raise UnmaskError(
             f"{source.folder} lacks {', '.join(fresh)} — a whole model was expected — make it again"

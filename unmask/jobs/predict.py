@@ -42,9 +42,10 @@ class Tuned:
         self.note: Note = load_task(model_folder(folder))
         source = open_source(folder)
         self.tokenizer, self.frame = source.tokenizer, source.frame
-        model = self.note.task.network(source.loaded.shape, self.tokenizer.vocab, self.note.labels)
+        model, fresh = source.loaded.around(
+            lambda shape: self.note.task.network(shape, self.tokenizer.vocab, self.note.labels)
+        )
         assert isinstance(model, TaskModel)
-        fresh = source.loaded.into(model)
         if fresh:
             raise UnmaskError(
                 f"{source.folder} lacks {', '.join(fresh)} — expected a whole model — fine-tune again"

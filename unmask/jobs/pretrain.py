@@ -244,8 +244,7 @@ def _network(
             f"{source} is a {loaded.family} and the recipe {recipe.NAME} trains a {recipe.FAMILY} — they must agree — "
             "choose the recipe of that family"
         )
-    model = recipe.network(loaded.shape, vocab)
-    loaded.into(model)
+    model, _ = loaded.around(lambda shape: recipe.network(shape, vocab))
     return model, loaded.shape
 
 

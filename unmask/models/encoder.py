@@ -7,6 +7,9 @@ queries, keys and values are one product, and the last layer works only on the p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
@@ -131,6 +134,22 @@ def mixed(first: Tensor, last: Tensor) -> Tensor:
     return 0.5 * (F.layer_norm(first, width) + F.layer_norm(last, width))
 
 
+_drawn = ContextVar("drawn", default=True)
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Encoders made within hold memory that nothing was written to: for weights that are loaded next, every one.
+
+    Drawing 110 M numbers takes seconds, which nobody needs who loads as many.
+    """
+    token = _drawn.set(False)
+    try:
+        yield
+    finally:
+        _drawn.reset(token)
+
+
 class Encoder(nn.Module):
     """Tokens to states, for rows that lie end to end.
 
@@ -142,6 +161,16 @@ class Encoder(nn.Module):
         super().__init__()
         self.shape = shape
         self.dropout = 0.0
+        self._angles: dict[tuple[float, torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+        if _drawn.get():
+            self._build(shape)
+            self._draw(shape)
+        else:
+            with torch.device("meta"):
+                self._build(shape)
+            self.to_empty(device=torch.get_default_device())
+
+    def _build(self, shape: Shape) -> None:
         width = shape.table_width
         self.tokens = nn.Embedding(shape.vocab, width)
         self.places = None if shape.rotary else nn.Embedding(shape.positions + shape.offset, width)
@@ -154,7 +183,8 @@ class Encoder(nn.Module):
         self.last_norm = (
             nn.LayerNorm(shape.width, shape.eps, bias=shape.bias) if shape.norm == "pre" else None
         )
-        self._angles: dict[tuple[float, torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+
+    def _draw(self, shape: Shape) -> None:
         for part in self.modules():
             if isinstance(part, nn.Linear | nn.Embedding):
                 start_small(part)

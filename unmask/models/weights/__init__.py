@@ -9,17 +9,17 @@ file did not hold.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 
 from unmask.errors import UnmaskError, nearest
 from unmask.models import Shape
-from unmask.models.encoder import Encoder
+from unmask.models.encoder import Encoder, undrawn
 from unmask.models.heads import ClassifyHead, Style, TokensHead
 from unmask.models.weights import albert, bert, modernbert, roberta
 from unmask.models.weights.family import Family, Names, dictionary
@@ -44,6 +44,9 @@ HEADS: dict[str, tuple[str, ...]] = {
     "tag": ("tag",),
     "span": ("span",),
 }
+
+
+Made = TypeVar("Made", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,17 @@ class Loaded:
 
     def encoder(self) -> Encoder:
         """A new encoder with the folder's weights. Raises `UnmaskError`, before it is made, where they do not fit."""
+        return self.around(Encoder)[0]
+
+    def around(self, make: Callable[[Shape], Made]) -> tuple[Made, tuple[str, ...]]:
+        """The network that `make` makes of the shape, with the folder's weights, and its fresh parts as in `into`.
+
+        Its encoder is not drawn first. Raises `UnmaskError`, before anything is made, where its weights do not fit.
+        """
         check_shapes(self.state, self.shape, "the folder")
-        encoder = Encoder(self.shape)
-        self.into(encoder)
-        return encoder
+        with undrawn():
+            model = make(self.shape)
+        return model, self.into(model)
 
 
 def check_shapes(state: dict[str, Tensor], shape: Shape, where: str) -> None:
