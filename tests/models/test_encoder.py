@@ -8,7 +8,7 @@ import torch
 from unmask.batch import layout
 from unmask.errors import UnmaskError
 from unmask.models import Shape, sized
-from unmask.models.encoder import Alike, Encoder
+from unmask.models.encoder import FEW, Alike, Encoder
 from unmask.models.heads import PairHead, Pooler, TokensHead
 from unmask.models.layers import filler
 
@@ -122,6 +122,23 @@ def test_what_is_alike_is_worked_out_once(family, layers):
         for asked in (None, keep):
             found = body(ids, lengths, keep=asked, alike=Alike(first, which))
             torch.testing.assert_close(found, body(ids, lengths, keep=asked), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", LENGTHS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_where_few_are_asked_keys_and_values_are_not_worked_out(family, rows):
+    """Without gradients the last layer reads states in place of keys and values; the answer is the same."""
+    lengths = torch.tensor(LENGTHS[rows])
+    ids, segments = tokens(LENGTHS[rows])
+    segments = segments if small(family).segments > 1 else None
+    body, keep = encoder(small(family)), torch.tensor([0, 4, 9])
+    assert FEW * len(keep) <= len(ids)
+    with_keys = body(ids, lengths, segments, keep).detach()
+    with torch.no_grad():
+        found = body(ids, lengths, segments, keep)
+        torch.testing.assert_close(found, with_keys, rtol=1e-4, atol=1e-5)
+        full = body(ids, lengths, segments)[keep]
+    torch.testing.assert_close(found, full, rtol=1e-4, atol=1e-5)
 
 
 def test_how_much_filler(monkeypatch):

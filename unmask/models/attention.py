@@ -98,6 +98,31 @@ def attend_from(
     return collect(_boxed(asked, k, v, mask, dropout).transpose(1, 2).reshape(-1, width), slots)
 
 
+def attend_states(
+    q: Tensor, x: Tensor, key: Tensor, value: Tensor, layout: Layout, window: int, keep: Tensor
+) -> Tensor:
+    """The asked tokens over the states of their rows: q [P, H], x [N, H], key and value [A, D, H],
+    keep [P] -> [P, H].
+
+    q · (K x) is (Kᵀ q) · x, and a mean of V x is V times the mean of x: so a token's key and value need not be worked
+    out, which saves two products over N rows for two over P. A key's bias falls out of the softmax; the value's is
+    the caller's to add. Without rotary positions, dropout or gradients.
+    """
+    heads, width = key.shape[0], x.shape[-1]
+    turned = torch.bmm(q.view(len(q), heads, -1).transpose(0, 1), key).transpose(0, 1)  # [P, A, H]
+    size, slots, places = layout.ask(keep)
+    boxes = spread(x, layout.slots).view(layout.bins, layout.span, width)
+    asked = spread(turned.reshape(len(q), -1), slots).view(layout.bins, size * heads, width)
+    scores = torch.bmm(asked, boxes.mT).view(layout.bins, size, heads, layout.span) * key.shape[1] ** -0.5
+    mask = layout.mask(window, x.dtype)
+    if mask is not None:
+        full = mask[:, 0].expand(layout.bins, -1, -1)
+        scores = scores + full.gather(1, places[:, :, None].expand(-1, -1, layout.span))[:, :, None]
+    means = torch.bmm(scores.softmax(-1).view(layout.bins, -1, layout.span), boxes)
+    means = collect(means.view(-1, heads * width), slots).view(-1, heads, width)  # [P, A, H]
+    return torch.bmm(means.transpose(0, 1), value.mT).transpose(0, 1).reshape(len(q), -1)
+
+
 def _boxed(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
     """Attention in bins: q [B, A, Q, D], k and v [B, A, T, D], mask [B or 1, 1, Q, T] -> [B, A, Q, D]."""
     if q.is_cuda:

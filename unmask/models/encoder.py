@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from unmask.batch import Layout, layout
 from unmask.errors import UnmaskError
 from unmask.models import Shape
-from unmask.models.attention import angles, attend, attend_from, rotate
+from unmask.models.attention import angles, attend, attend_from, attend_states, rotate
 from unmask.models.layers import ACTIVATIONS, affine, drop, filler, lengthen, look_up, pick, start_small
 
 
@@ -32,6 +32,9 @@ class Alike:
 
     first: Tensor  # [D] one token of each kind
     which: Tensor  # [N] the kind of every token, among the D
+
+
+FEW = 4  # a row asks so few that one in so many tokens is asked: no key or value is worked out for it
 
 
 class Layer(nn.Module):
@@ -114,6 +117,10 @@ class Layer(nn.Module):
         q = pick(x, keep)
         more = filler(q)
         q = affine(lengthen(q, more), weight[:width], None if bias is None else bias[:width])[: len(keep)]
+        if turn is None and not dropout and FEW * len(keep) <= lay.tokens and not torch.is_grad_enabled():
+            key, value = weight[width:].view(2, heads, -1, width)
+            y = attend_states(q, x[: lay.tokens], key, value, lay, window, keep)
+            return lengthen(y if bias is None else y + bias[2 * width :], more)
         kv = affine(x, weight[width:], None if bias is None else bias[width:])
         kv = kv[: lay.tokens].view(lay.tokens, 2, -1)
         if turn is not None:
