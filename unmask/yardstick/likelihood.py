@@ -34,7 +34,7 @@ from unmask.yardstick.masked import Inputs, Scoring, Sentence, inputs
 
 TOKENS = 4096  # of a batch on a processor: its activations stay in the cache
 LARGE = 65_536  # of a batch on a GPU
-LOGITS = 2**19  # logits of one visit on a processor
+LOGITS = 2**20  # logits of one visit on a processor
 
 
 @dataclass(frozen=True)
