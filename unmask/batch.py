@@ -75,6 +75,17 @@ class Slots:
 
 
 @dataclass(frozen=True)
+class Alike:
+    """Which tokens of a batch have the same id at the same place, and so the same state before the first attention.
+
+    Masked copies of a sentence differ in one token each: of n times n tokens 2n are different.
+    """
+
+    first: Tensor  # [D] one token of each kind
+    which: Tensor  # [N] the kind of every token, among the D
+
+
+@dataclass(frozen=True)
 class Layout:
     """How the rows of a batch lie; made once a batch, used by every layer."""
 

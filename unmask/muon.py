@@ -60,9 +60,8 @@ class Muon(torch.optim.Optimizer):
 
     def _move(self, matrices: list[nn.Parameter], rate: float, weight_decay: float) -> None:
         updates = torch.stack([self.whole(p, self._momentum(p)).to(self.working) for p in matrices])
-        size = (
-            updates.abs().amax((-2, -1), keepdim=True).clamp(min=1e-30)
-        )  # its fourth power must be a number
+        # Fourth powers of very small or large numbers would not be numbers.
+        size = updates.abs().amax((-2, -1), keepdim=True).clamp(min=1e-30)
         updates = orthogonal(updates / size)
         step = -rate * 0.2 * max(updates.shape[1:]) ** 0.5
         for p, update in zip(matrices, updates, strict=True):

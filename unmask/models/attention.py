@@ -91,18 +91,33 @@ def attend_from(
     boxes = spread(kv, layout.slots).view(layout.bins, layout.span, 2, heads, width // heads)
     k, v = boxes.permute(2, 0, 3, 1, 4).contiguous().unbind(0)  # [B, A, T, D]
     asked = spread(q, slots).view(layout.bins, size, heads, -1).transpose(1, 2).contiguous()  # [B, A, Q, D]
-    mask = layout.mask(window, q.dtype)
-    if mask is not None:  # the rows of the asked slots
-        full = mask[:, 0].expand(layout.bins, -1, -1)
-        mask = full.gather(1, places[:, :, None].expand(-1, -1, layout.span))[:, None]  # [B, 1, Q, T]
+    mask = _asked_mask(layout, window, places, q.dtype)
+    mask = None if mask is None else mask[:, None]  # [B, 1, Q, T]
     return collect(_boxed(asked, k, v, mask, dropout).transpose(1, 2).reshape(-1, width), slots)
+
+
+def _asked_mask(layout: Layout, window: int, places: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """The lines of `Layout.mask` that belong to the asked slots: places [B, Q] -> [B, Q, T]."""
+    mask = layout.mask(window, dtype)
+    if mask is None:
+        return None
+    full = mask[:, 0].expand(layout.bins, -1, -1)
+    return full.gather(1, places[:, :, None].expand(-1, -1, layout.span))
+
+
+def few(asked: int, layout: Layout, heads: int, width: int) -> bool:
+    """Whether `attend_states` is less work than a key and a value for every token.
+
+    It multiplies 2 · P · H² for 2 · N · H², and over the states A times what attention over keys does; small products
+    of many boxes run at half the speed of one large one, or less.
+    """
+    return 2 * asked * (heads * layout.span + width) <= layout.tokens * width
 
 
 def attend_states(
     q: Tensor, x: Tensor, key: Tensor, value: Tensor, layout: Layout, window: int, keep: Tensor
 ) -> Tensor:
-    """The asked tokens over the states of their rows: q [P, H], x [N, H], key and value [A, D, H],
-    keep [P] -> [P, H].
+    """The asked tokens over their rows' states: q [P, H], x [N, H], key and value [A, D, H], keep [P] -> [P, H].
 
     q · (K x) is (Kᵀ q) · x, and a mean of V x is V times the mean of x: so a token's key and value need not be worked
     out, which saves two products over N rows for two over P. A key's bias falls out of the softmax; the value's is
@@ -114,10 +129,8 @@ def attend_states(
     boxes = spread(x, layout.slots).view(layout.bins, layout.span, width)
     asked = spread(turned.reshape(len(q), -1), slots).view(layout.bins, size * heads, width)
     scores = torch.bmm(asked, boxes.mT).view(layout.bins, size, heads, layout.span) * key.shape[1] ** -0.5
-    mask = layout.mask(window, x.dtype)
-    if mask is not None:
-        full = mask[:, 0].expand(layout.bins, -1, -1)
-        scores = scores + full.gather(1, places[:, :, None].expand(-1, -1, layout.span))[:, :, None]
+    mask = _asked_mask(layout, window, places, x.dtype)
+    scores = scores if mask is None else scores + mask[:, :, None]
     means = torch.bmm(scores.softmax(-1).view(layout.bins, -1, layout.span), boxes)
     means = collect(means.view(-1, heads * width), slots).view(-1, heads, width)  # [P, A, H]
     return torch.bmm(means.transpose(0, 1), value.mT).transpose(0, 1).reshape(len(q), -1)

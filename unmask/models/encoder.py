@@ -10,31 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unmask.batch import Layout, layout
+from unmask.batch import Alike, Layout, layout
 from unmask.errors import UnmaskError
 from unmask.models import Shape
-from unmask.models.attention import angles, attend, attend_from, attend_states, rotate
+from unmask.models.attention import angles, attend, attend_from, attend_states, few, rotate
 from unmask.models.layers import ACTIVATIONS, affine, drop, filler, lengthen, look_up, pick, start_small
-
-
-@dataclass(frozen=True)
-class Alike:
-    """Which tokens of a batch have the same id at the same place, and so the same state before the first attention.
-
-    Masked copies of a sentence differ in one token each: of n times n tokens 2n are different.
-    """
-
-    first: Tensor  # [D] one token of each kind
-    which: Tensor  # [N] the kind of every token, among the D
-
-
-FEW = 4  # a row asks so few that one in so many tokens is asked: no key or value is worked out for it
 
 
 class Layer(nn.Module):
@@ -117,7 +102,8 @@ class Layer(nn.Module):
         q = pick(x, keep)
         more = filler(q)
         q = affine(lengthen(q, more), weight[:width], None if bias is None else bias[:width])[: len(keep)]
-        if turn is None and not dropout and FEW * len(keep) <= lay.tokens and not torch.is_grad_enabled():
+        exact = turn is None and not dropout and not torch.is_grad_enabled() and not x.is_cuda
+        if exact and few(len(keep), lay, heads, width):
             key, value = weight[width:].view(2, heads, -1, width)
             y = attend_states(q, x[: lay.tokens], key, value, lay, window, keep)
             return lengthen(y if bias is None else y + bias[2 * width :], more)

@@ -114,10 +114,10 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str | Non
     """
     if bias is None or FUSED is None or x.is_cuda or x.dtype != torch.bfloat16 or torch.is_grad_enabled():
         y = F.linear(x, weight, bias)
-        return y if activation is None else ACTIVATIONS[activation](y)
-    if activation in GELU:
+    elif activation in GELU:
         return FUSED(x, weight, bias, "gelu", [], GELU[activation])  # type: ignore[no-any-return]
-    y = FUSED(x, weight, bias, "none", [], "")
+    else:
+        y = FUSED(x, weight, bias, "none", [], "")
     return y if activation is None else ACTIVATIONS[activation](y)
 
 

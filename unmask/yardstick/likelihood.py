@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unmask.batch import Alike
 from unmask.errors import UnmaskError
 from unmask.jobs.source import Source
-from unmask.models.encoder import Alike, Encoder
+from unmask.models.encoder import Encoder
 from unmask.models.heads import TokensHead
 from unmask.models.losses import highest
 from unmask.processes import device
