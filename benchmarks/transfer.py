@@ -1,0 +1,141 @@
+"""What settings of pre-training are worth at tasks: bodies of equal time, adapted with few labelled rows.
+
+    python -m benchmarks.transfer [--only NAME …] [--seconds 400] [--bodies 2] [--tasks tag blank] [--factors 1 2 0.5]
+
+The loss alone misleads: bodies trained with Muon fill blanks better and are worse at tasks (docs/log.md, 2026-11-27).
+Every line is `modern` at size mini with one change, on the corpus of the English quickstart, a budget of one thread a
+body, two beside each other. Each body is adapted to the quickstart's tasks, three seeds, at its rate for pre-trained
+bodies times each factor; for a line the factor is chosen on dev (mean over its bodies of the median), and test is
+told. What was pre-trained or adapted before under `--runs` is not repeated. The table is printed as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from unmask.data import english
+from unmask.quickstart import PLANS, TOKENIZERS, Job, command, job_of
+from unmask.run import Run, read_json
+from unmask.store.build import build
+
+LINES: dict[str, list[str]] = {  # what is added to `unmask pretrain modern`
+    "default": [],
+    "Muon at 4e-3": ["--optimizer", "muon", "--learning-rate", "4e-3"],
+    "Muon at 4e-3, decay 0.1": [
+        *("--optimizer", "muon", "--learning-rate", "4e-3"),
+        *("--weight-decay", "0.1"),
+    ],
+    "40 % chosen": ["--rate", "0.4"],
+    "rows of 64": ["--length", "64"],
+}
+
+
+def call(words: Sequence[str]) -> None:
+    """A verb in a process of one thread. Raises SystemExit with what it said where it fails."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "unmask", *words], env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise SystemExit(f"`unmask {' '.join(words)}` failed:\n{done.stderr[-2000:]}")
+
+
+def material(runs: Path) -> dict[str, Job]:
+    """The quickstart's corpus, and its tasks by name."""
+    files = [f for f in english.write_tasks(runs / "labels", 0) if f.name in PLANS["en"]]
+    excluded = sorted({text for f in files for text in f.excluded})
+    if not (runs / "corpus" / "manifest.json").exists():
+        build(
+            documents=english.documents(0),
+            out=runs / "corpus",
+            tokenizer=TOKENIZERS["en"],
+            language="en",
+            exclude=excluded,
+        )
+    return {f.name: job_of(f, PLANS["en"][f.name]) for f in files}
+
+
+def body(runs: Path, line: str, seconds: float, seed: int) -> Path:
+    """Where a body is or will be."""
+    return runs / f"{line.replace(' ', '-').replace('%', 'percent').replace(',', '')}-{seconds:g}-{seed}"
+
+
+def pretrain(runs: Path, line: str, seconds: float, seed: int) -> None:
+    """A body, unless it is there."""
+    words = ["pretrain", "modern", str(runs / "corpus"), "--out", str(body(runs, line, seconds, seed))]
+    call([*words, "--budget", f"{seconds:g}", "--seed", str(seed), "--snapshots", "0", *LINES[line]])
+
+
+def adapt(of: Path, job: Job, factor: float) -> None:
+    """Three seeds of a task from a body, unless they are there."""
+    plan = replace(job.plan, pretrained=job.plan.pretrained * factor)
+    call(command(replace(job, plan=plan), of, of / "tasks" / f"{factor:g}", "pretrained", 0))
+
+
+def score(of: Path, task: str, factor: float, part: str) -> dict[str, Any]:
+    """Median, low and high of the leading metric."""
+    found = read_json(of / "tasks" / f"{factor:g}" / task / "pretrained" / "evaluation" / "finetune.json")
+    scores: dict[str, Any] = found["scores"][part][found["metric"]]
+    return scores
+
+
+def row(bodies: Sequence[Path], task: str, factors: Sequence[float]) -> str:
+    """The factor that dev chooses, and the test scores with it."""
+    chosen = max(factors, key=lambda f: mean(score(of, task, f, "dev")["median"] for of in bodies))
+    found = [score(of, task, chosen, "test") for of in bodies]
+    told = ", ".join(f"{s['median']:.1f} [{s['low']:.1f}–{s['high']:.1f}]" for s in found)
+    return f"{told} (rate × {chosen:g})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", choices=LINES, default=list(LINES), metavar="NAME")
+    parser.add_argument("--seconds", type=float, default=400.0, help="of pre-training, on one thread")
+    parser.add_argument("--bodies", type=int, default=2, help="seeds of pre-training")
+    parser.add_argument("--tasks", nargs="+", choices=PLANS["en"], default=["tag", "blank"])
+    parser.add_argument("--factors", type=float, nargs="+", default=[1.0, 2.0, 0.5])
+    parser.add_argument("--runs", type=Path, default=Path("runs/transfer"))
+    parser.add_argument("--processes", type=int, default=2)
+    args = parser.parse_args()
+    jobs = material(args.runs)
+    seeds = range(1, args.bodies + 1)
+    with ThreadPoolExecutor(args.processes) as pool:
+        list(
+            pool.map(
+                lambda x: pretrain(args.runs, x[0], args.seconds, x[1]),
+                [(n, s) for n in args.only for s in seeds],
+            )
+        )
+        work = [
+            (body(args.runs, name, args.seconds, seed), jobs[task], factor)
+            for task in args.tasks
+            for name in args.only
+            for seed in seeds
+            for factor in args.factors
+        ]
+        list(pool.map(lambda x: adapt(*x), work))
+    print(f"| line | held-out nats | {' | '.join(args.tasks)} |\n|---|---|{'---|' * len(args.tasks)}")
+    for name in args.only:
+        own = [body(args.runs, name, args.seconds, seed) for seed in seeds]
+        nats = ", ".join(
+            f"{[x for x in Run.open(of).metrics() if 'heldout' in x][-1]['heldout']['mlm']:.3f}" for of in own
+        )
+        print(
+            f"| {name} | {nats} | {' | '.join(row(own, task, args.factors) for task in args.tasks)} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
