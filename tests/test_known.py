@@ -72,8 +72,10 @@ def check(tokenizer: Tokenizer, known: Known, texts: list[str]) -> None:
     assert found[2].tolist() == counts
 
 
+@pytest.mark.parametrize("together", [1, 100, 1 << 18])
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_text_of_many_scripts(name: str) -> None:
+def test_text_of_many_scripts(name: str, together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unmask.tokens.known._TOGETHER", together)
     tokenizer = TOKENIZERS[name]
     known = Known(tokenizer._inner, known_cuts(json.loads(tokenizer.content)))
     for _ in range(2):  # the second time every word is known
@@ -108,6 +110,17 @@ def test_too_many_words_start_anew(monkeypatch: pytest.MonkeyPatch) -> None:
         check(tokenizer, known, [f"word{n} and another{n} {TEXT[n % 2]}"])
     assert known._count <= 40
     assert known.encode([" ".join(f"a{n}" for n in range(100))]) is None  # more than fit: the library's
+
+
+def test_words_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = TOKENIZERS["wordpiece"]
+    known = Known(tokenizer._inner, "bert")
+    check(tokenizer, known, ["x" * 65_535])  # offsets are kept in 16 bits
+    assert known.encode(["x" * 65_536]) is None
+    monkeypatch.setattr("unmask.tokens.known._MOST_CHARACTERS", 200)
+    for n in range(30):
+        check(tokenizer, known, [f"{n}" * 30 + f" word{n} {TEXT[n % 2]}"])
+        assert len(known._characters) == known._begin[-1] <= 200
 
 
 def test_one_hash_for_two_words_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

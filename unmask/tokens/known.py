@@ -24,8 +24,11 @@ from unmask.corpus.words import MARK as WORD_MARK
 from unmask.corpus.words import classes as word_classes
 
 LEAST = 20_000  # characters of a batch from which on this pays
+_TOGETHER = 1 << 18  # characters that are worked out at once: some dozens of bytes each
 _SLOTS = 19  # bits of the table in which hashes are looked up
 _MOST = 1 << 18  # words that are kept; then it starts anew
+_MOST_CHARACTERS = 1 << 22  # of them together: some texts have words without end
+_LONGEST = (1 << 16) - 1  # characters of a word
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2⁶⁴
 
 SPACE, LETTER, ALONE, MARK = range(4)
@@ -102,14 +105,29 @@ class Known:
         self._hashes = np.zeros(1 << _SLOTS, np.uint64)
         self._words = np.full(1 << _SLOTS, -1, np.int32)  # the word in every slot
         self._count = 0
-        self._first: NDArray[np.int64] = np.zeros(1, np.int64)  # [words + 1] first token of every word
-        self._begin: NDArray[np.int64] = np.zeros(1, np.int64)  # [words + 1] first character
+        self._first = np.zeros(1, np.int32)  # [words + 1] first token of every word
+        self._begin = np.zeros(1, np.int32)  # [words + 1] first character
         self._characters = np.zeros(0, np.uint32)
         self._ids = np.zeros(0, np.int32)
-        self._offsets = np.zeros((0, 2), np.int32)
+        self._offsets = np.zeros((0, 2), np.uint16)
 
     def encode(self, texts: list[str]) -> Flat | None:
         """Ids `[n]`, offsets `[n, 2]` within each text and counts `[texts]`; None where the library must do it."""
+        sizes = np.cumsum([len(text) for text in texts])
+        parts: list[Flat] = []
+        at = 0
+        while at < len(texts) or not parts:
+            until = int(np.searchsorted(sizes, (sizes[at - 1] if at else 0) + _TOGETHER, "right"))
+            until = max(until, at + 1)  # of a text that is longer, all
+            part = self._encode(texts[at:until])
+            if part is None:
+                return None
+            parts.append(part)
+            at = until
+        ids, offsets, counts = zip(*parts, strict=True)
+        return np.concatenate(ids), np.concatenate(offsets), np.concatenate(counts)
+
+    def _encode(self, texts: list[str]) -> Flat | None:
         joined = "".join(texts)
         try:
             codes = np.frombuffer(joined.encode("utf-32-le"), np.uint32)
@@ -192,7 +210,10 @@ class Known:
         missing = np.flatnonzero(words < 0)
         if len(missing):
             new, chosen, which = np.unique(hashes[missing], return_index=True, return_inverse=True)
-            if self._count + len(new) > _MOST:
+            fresh = lengths[missing[chosen]]
+            if fresh.max() > _LONGEST:
+                return None
+            if self._count + len(new) > _MOST or self._begin[-1] + fresh.sum() > _MOST_CHARACTERS:
                 if self._count == 0:
                     return None
                 self._forget()
@@ -220,9 +241,9 @@ class Known:
         own = np.arange(at[-1]) + np.repeat(begins - at[:-1], lengths)
         self._characters = np.concatenate([self._characters, codes[own]])
         self._ids = np.concatenate([self._ids, ids])
-        self._offsets = np.concatenate([self._offsets, offsets])
-        self._first = np.concatenate([self._first, self._first[-1] + np.cumsum(counts)])
-        self._begin = np.concatenate([self._begin, self._begin[-1] + np.cumsum(lengths)])
+        self._offsets = np.concatenate([self._offsets, offsets.astype(np.uint16)])
+        self._first = np.append(self._first, self._first[-1] + np.cumsum(counts, dtype=np.int32))
+        self._begin = np.append(self._begin, self._begin[-1] + np.cumsum(lengths, dtype=np.int32))
         slots = hashes >> np.uint64(64 - _SLOTS)
         free = self._hashes[slots] == 0
         self._hashes[slots[free]] = hashes[free]
