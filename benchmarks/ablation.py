@@ -23,6 +23,15 @@ SIZE = "mini"
 
 
 @dataclass(frozen=True)
+class Part:
+    """The first part of a run: until which share of it, and what differs in it."""
+
+    until: float
+    training: dict[str, Any] = field(default_factory=dict)  # length and batch
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Change:
     """One line: what differs from the default, and what was expected of it before it was run."""
 
@@ -31,6 +40,7 @@ class Change:
     training: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     shape: dict[str, Any] = field(default_factory=dict)
+    before: tuple[Part, ...] = ()
 
 
 CHANGES = (
@@ -48,6 +58,21 @@ CHANGES = (
     Change("40 % chosen", "worse by 0.03", recipe={"rate": 0.4}),
     Change("all chosen shown as [MASK]", "within 0.03", recipe={"mask": 1.0, "swap": 0.0}),
     Change("length 64", "better by 0.03: cheaper attention, less context", {"length": 64}),
+    Change("rows of 64, then 128", "better by 0.05", before=(Part(0.6, {"length": 64, "batch": 32}),)),
+    Change(
+        "rows of 32, 64, 128",
+        "better by 0.1",
+        before=(Part(0.3, {"length": 32, "batch": 64}), Part(0.6, {"length": 64, "batch": 32})),
+    ),
+    Change("batch 8, then 16", "better by 0.05", before=(Part(0.5, {"batch": 8}),)),
+    Change("40 %, then 30 % chosen", "within 0.03", before=(Part(0.6, recipe={"rate": 0.4}),)),
+    Change(
+        "30 %, then 15 % chosen",
+        "better by 0.03: judged at 15 %",
+        {},
+        {"rate": 0.15},
+        before=(Part(0.6, recipe={"rate": 0.3}),),
+    ),
     Change("post-norm", "worse by 0.5: needs a lower rate", shape={"norm": "post"}),
     Change("learned positions", "worse by 0.1", shape={"rotary": None}),
     Change("no gate, inner width 4 H", "within 0.03", shape={"gate": False, "inner": 1024}),
@@ -65,13 +90,14 @@ def run(folder: str, change: Change, seed: int, seconds: float) -> dict[str, Any
     """One run, or what is stored of it."""
     import torch
 
-    from benchmarks.ours import train_for
+    from benchmarks.ours import Phase, train_for
     from benchmarks.time_to_loss import cloze, material
     from unmask.recipes.modern import Modern
     from unmask.run import write_json
     from unmask.training import Training, resolved
 
-    path = Path(folder) / f"{change.name.replace(' ', '-').replace('%', '')}-{seconds:g}-{seed}.json"
+    name = change.name.replace(",", "").replace(" ", "-").replace("%", "")
+    path = Path(folder) / f"{name}-{seconds:g}-{seed}.json"
     if path.exists():
         return dict(json.loads(path.read_text(encoding="utf-8")))
     torch.set_num_threads(1)
@@ -81,7 +107,14 @@ def run(folder: str, change: Change, seed: int, seconds: float) -> dict[str, Any
     assert training.length
     shape = replace(recipe.shape(SIZE, m.tokenizer.vocab, training.length), **change.shape)
     look = cloze(m.splits["choice"])
-    result = train_for(recipe, shape, training, m.store, lambda model: look(recipe, model), processor=True)
+    before = []
+    for part in change.before:
+        own = replace(training, **part.training)
+        assert own.length and own.batch
+        before.append(Phase(part.until, replace(recipe, **part.recipe), own.length, own.batch))
+    result = train_for(
+        recipe, shape, training, m.store, lambda model: look(recipe, model), processor=True, before=before
+    )
     write_json(path, result)
     return result
 

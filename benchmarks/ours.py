@@ -7,9 +7,11 @@ much; then one thread is meant. Looks at the loss stop the clock.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,6 +28,16 @@ from unmask.tokens import Vocab
 from unmask.train import Step, Training, steps, working_precision
 
 
+@dataclass(frozen=True)
+class Phase:
+    """A part of a run: until which share of it, with which recipe's noise, on how many rows of what length."""
+
+    until: float
+    recipe: Recipe
+    length: int
+    batch: int
+
+
 def going(
     recipe: Recipe,
     model: nn.Module,
@@ -35,16 +47,20 @@ def going(
     learning_rate: Callable[[int], float],
     *,
     batch: int,
+    start: int = 0,
     accumulate: int = 1,
     seed: int = 0,
     clip: float = 1.0,
 ) -> Iterator[Step]:
-    """The steps of the ordinary loop, rows prepared in a thread ahead; the thread ends with the iterator."""
-    source = updates(recipe, rows, vocab, batch=batch, accumulate=accumulate, seed=seed, start=0)
+    """The steps of the ordinary loop, rows prepared in a thread ahead; the thread ends with the iterator.
+
+    `start` steps were made before.
+    """
+    source = updates(recipe, rows, vocab, batch=batch, accumulate=accumulate, seed=seed, start=start)
     with ahead(source) as ready:
         yield from steps(
             lambda one: recipe.loss(model, one), ready,
-            terms=recipe.TERMS, optimizer=optimizer, rate=learning_rate, clip=clip,
+            terms=recipe.TERMS, optimizer=optimizer, rate=learning_rate, clip=clip, start=start,
         )  # fmt: skip
 
 
@@ -57,10 +73,12 @@ def train_for(
     *,
     looks: int = 1,
     processor: bool = False,
+    before: Sequence[Phase] = (),
 ) -> dict[str, Any]:
     """Train for `training.budget` seconds, or `training.steps` updates, and look `looks` times, the last at the end.
 
-    `training` is resolved. Returns steps, tokens, seconds, the curve of (seconds, look) and the settings.
+    `training` is resolved. `before` are parts of the run that differ in rows and noise, each until its share of the
+    run. Returns steps, tokens, seconds, the curve of (seconds, look) and the settings.
     """
     assert training.batch and training.length and training.learning_rate and training.schedule
     vocab = store.tokenizer.vocab
@@ -100,18 +118,20 @@ def train_for(
             number >= training.steps if training.steps is not None else seconds() >= (training.budget or 0.0)
         )
 
-    taken = going(
-        recipe, model, recipe.rows(store, training.length, training.seed), vocab, optimizer, learning_rate,
-        batch=training.batch, accumulate=training.accumulate, seed=training.seed, clip=training.clip or 0.0,
-    )  # fmt: skip
-    with closing(taken):
-        while not over():
-            step = next(taken)
-            number, tokens = step.number, tokens + step.tokens
-            if here >= looked + 1 / looks and looks > 1:
-                looked, at, began = here, seconds(), now()
-                curve.append((at, look(model)))
-                paused += now() - began
+    for phase in (*before, Phase(math.inf, recipe, training.length, training.batch)):
+        taken = going(
+            phase.recipe, model, phase.recipe.rows(store, phase.length, training.seed), vocab, optimizer,
+            learning_rate, start=number, batch=phase.batch, accumulate=training.accumulate, seed=training.seed,
+            clip=training.clip or 0.0,
+        )  # fmt: skip
+        with closing(taken):
+            while not over() and here < phase.until:
+                step = next(taken)
+                number, tokens = step.number, tokens + step.tokens
+                if here >= looked + 1 / looks and looks > 1:
+                    looked, at, began = here, seconds(), now()
+                    curve.append((at, look(model)))
+                    paused += now() - began
         ended = seconds()
     curve.append((ended, look(model)))
     return {

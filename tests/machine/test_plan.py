@@ -42,6 +42,8 @@ def test_arithmetic_of_a_size() -> None:
     assert found.per_parameter == pytest.approx(72)
     assert found.worth
     assert found.low == found.high == pytest.approx(found.tokens)
+    assert found.disk == 2e6 + 5e6 * (4 + 3 * 12)  # the model, three checkpoints of weights and two moments
+    assert work_out(replace(TIMING, snapshots=48), 3600.0, TEXT).disk == found.disk + 5e6 * 48
 
 
 def test_the_rule_has_two_sides() -> None:
@@ -67,6 +69,7 @@ def test_real_steps(text: Path) -> None:
     size = found.candidates[0]
     assert [c.size for c in found.candidates] == ["tiny"]
     assert 0 < size.seconds_per_update < 60 and size.timed >= 3
+    assert size.disk >= size.parameters * (4 + 36 + 24 * 2)  # the snapshots of a run are counted
     assert size.tokens == pytest.approx(3600 * size.tokens_per_second, rel=1e-6)
     # A document has 30 words and 3 full stops: a token or a few each.
     assert 400 * 20 < found.text.tokens < 400 * 120
@@ -80,12 +83,12 @@ def test_real_steps(text: Path) -> None:
         replace(found, advised="tiny")
     )  # the two commands that come next, with the text by its name
     assert f"  unmask corpus {text} --out corpus --vocab-size 400\n" in next_
-    assert "  unmask pretrain bert corpus --size tiny --length 32 --budget 1h" in next_
+    assert "  unmask pretrain modern corpus --size tiny --length 32 --budget 1h" in next_
     counted = replace(
         found, advised="tiny", text=replace(found.text, exact=True), source="my corpus", budget=5430.0
     )
     assert "unmask corpus" not in words(counted)
-    assert "unmask pretrain bert 'my corpus' --size tiny --length 32 --budget 1h30m" in words(counted)
+    assert "unmask pretrain modern 'my corpus' --size tiny --length 32 --budget 1h30m" in words(counted)
     with pytest.raises(UnmaskError, match="at least one must fit"):
         plan(text, budget=1e-4, vocab_size=400, sizes=("tiny",), length=32, limit=1.0)
 

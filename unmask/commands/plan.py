@@ -19,7 +19,7 @@ def plan(
         float,
         Parameter(help="time you would give to training", converter=duration, show_default=lambda _: "8h"),
     ] = 28800.0,
-    recipe: Annotated[str, Parameter(help="the recipe to time")] = "bert",
+    recipe: Annotated[str, Parameter(help="the recipe to time")] = "modern",
     length: Annotated[
         int | None, Parameter(help="tokens of the longest row; the recipe's if not given")
     ] = None,

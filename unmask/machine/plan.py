@@ -29,6 +29,7 @@ UPDATES = 1_000
 STATE = 4 + 4 + 8 + 4
 KEPT = 3  # checkpoints on disk at once: two that stay and one being written
 CHECKPOINT = 4 + 8  # bytes a parameter: master and two moments
+MODEL = 4  # bytes a parameter of the model folder
 LECTURE_BODY = 12 * 12 * 768**2  # parameters of the layers of 12 × 768
 LECTURE_UPDATES, LECTURE_ROWS = 1_000_000, 256
 LECTURE_TOKENS = LECTURE_UPDATES * LECTURE_ROWS * 512  # as the paper counts
@@ -82,7 +83,7 @@ def plan(
     text: Path,
     *,
     budget: float = 28800.0,
-    recipe: str = "bert",
+    recipe: str = "modern",
     length: int | None = None,
     vocab_size: int = 8192,
     sizes: Sequence[str] = tuple(SIZES),
@@ -169,6 +170,6 @@ def work_out(timing: Timing, budget: float, text: Text) -> Candidate:
         epochs=tokens / max(text.tokens, 1),
         per_parameter=per_parameter,
         memory=timing.memory,
-        disk=int(timing.parameters * (4 + KEPT * CHECKPOINT) + text.disk),
+        disk=int(timing.parameters * (MODEL + KEPT * CHECKPOINT + timing.snapshots) + text.disk),
         worth=per_parameter >= PER_PARAMETER and updates >= UPDATES,
     )

@@ -44,6 +44,7 @@ class Timing:
     tokens: float  # a timed step, on average
     memory: int  # bytes, the peak of this process (of the GPU if there is one)
     flops: float  # operations of a timed step, on average (`flops.py`)
+    snapshots: int = 0  # bytes a parameter of all that a run keeps
 
 
 def count(recipe: Recipe, store: Store, size: str, length: int) -> tuple[int, int]:
@@ -69,11 +70,8 @@ def time_steps(
     shape = recipe.shape(size, vocab, training.length)
     parameters, body = count(recipe, store, size, training.length)
     model = recipe.network(shape, vocab).to(where).eval()
-    optimizer = Optimizer(
-        model.named_parameters(),
-        kind=training.optimizer or "adamw",
-        working=working_precision(training.precision, where),
-    )
+    working = working_precision(training.precision, where)
+    optimizer = Optimizer(model.named_parameters(), kind=training.optimizer or "adamw", working=working)
     source = updates(
         recipe, recipe.rows(store, training.length, 0), vocab, batch=rows, accumulate=1, seed=0, start=0
     )
@@ -122,6 +120,7 @@ def time_steps(
         tokens=sum(tokens) / len(tokens),
         memory=_peak(where),
         flops=sum(work(shape, batch, where) for update in timed for batch in update) / len(timed),
+        snapshots=training.snapshots * working.itemsize,
     )
 
 
