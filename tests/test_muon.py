@@ -68,7 +68,7 @@ def test_steps_are_torchs_but_for_the_rounds(scale: float) -> None:
 
 def test_a_gradient_of_nothing_moves_nothing_but_the_decay() -> None:
     p = nn.Parameter(torch.ones(4, 6))
-    mover = Muon([p], weight_decay=0.5)
+    mover = Muon([p], weight_decay=0.5, working=torch.bfloat16)
     mover.param_groups[0]["lr"] = 0.1
     p.grad = torch.zeros_like(p)
     mover.step()

@@ -76,7 +76,7 @@ class Slots:
 
 @dataclass(frozen=True)
 class Alike:
-    """Which tokens of a batch have the same id at the same place, and so the same state before the first attention.
+    """Which tokens have the same id (and segment) at the same place, and so the same state before the first attention.
 
     Masked copies of a sentence differ in one token each: of n times n tokens 2n are different.
     """

@@ -40,7 +40,7 @@ class Muon(torch.optim.Optimizer):
     """Moves matrices [M, N]; the state of each is `momentum_buffer`, in fp32."""
 
     def __init__(
-        self, matrices: Iterable[nn.Parameter], *, weight_decay: float, working: torch.dtype = torch.bfloat16
+        self, matrices: Iterable[nn.Parameter], *, weight_decay: float, working: torch.dtype
     ) -> None:
         super().__init__(matrices, {"lr": 0.0, "weight_decay": weight_decay})
         self.working = working
@@ -59,7 +59,7 @@ class Muon(torch.optim.Optimizer):
                     self._move(matrices[at : at + some], group["lr"], group["weight_decay"])
 
     def _move(self, matrices: list[nn.Parameter], rate: float, weight_decay: float) -> None:
-        updates = torch.stack([self.whole(p, self._momentum(p)).to(self.working) for p in matrices])
+        updates = torch.stack([self.whole(p, self._momentum(p).to(self.working)) for p in matrices])
         # Fourth powers of very small or large numbers would not be numbers.
         size = updates.abs().amax((-2, -1), keepdim=True).clamp(min=1e-30)
         updates = orthogonal(updates / size)

@@ -26,12 +26,16 @@ def joined() -> Iterator[tuple[int, int]]:
     if mine:
         device()  # the GPU is chosen before the group is made
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    yield processes()
+    try:
+        yield processes()
+        if mine:
+            dist.barrier()
+    finally:
+        if mine:
+            # A thread of gloo's needs the interpreter to free its last tensors, and aborts the process if that is
+            # ending by then (torch 2.13). Nothing tells when it is done; it takes well under a millisecond.
+            time.sleep(0.2)
     if mine:
-        dist.barrier()
-        # A thread of gloo's needs the interpreter to free its last tensors, and aborts the process if that is ending
-        # by then (torch 2.13). Nothing tells when it is done; it takes well under a millisecond.
-        time.sleep(0.2)
         dist.destroy_process_group()
 
 

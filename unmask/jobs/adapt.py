@@ -165,7 +165,7 @@ def fresh(p: Prepared, seed: int) -> TaskModel:
         loaded = load_pretrained(p.source)
         # Another task's head stays out.
         body = {name: value for name, value in loaded.state.items() if name.partition(".")[0] in BODY}
-        model, _ = replace(loaded, state=body, shape=p.shape).around(make)
+        model, _ = replace(loaded, state=body).around(make)
     assert isinstance(model, TaskModel)
     model.encoder.dropout = p.training.dropout
     if not isinstance(model.head, SpanHead):  # which has none, as in BERT's code

@@ -3,7 +3,7 @@
 On a processor it is two batched products and a softmax over the bins of `Layout`: the fused kernel's backward
 is several times slower there in bf16. On a GPU in half precision a ragged kernel takes the packed rows as
 they are; otherwise the fused kernel takes bins and a mask. Queries may be fewer than keys: the last layer is
-asked for some positions only, and gives exactly what it would have given for all.
+asked for some positions only, and gives what it would have given for all, up to rounding.
 """
 
 from __future__ import annotations

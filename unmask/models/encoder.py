@@ -102,8 +102,8 @@ class Layer(nn.Module):
         q = pick(x, keep)
         more = filler(q)
         q = affine(lengthen(q, more), weight[:width], None if bias is None else bias[:width])[: len(keep)]
-        exact = turn is None and not dropout and not torch.is_grad_enabled() and not x.is_cuda
-        if exact and few(len(keep), lay, heads, width):
+        able = turn is None and not dropout and not torch.is_grad_enabled() and not x.is_cuda
+        if able and few(len(keep), lay, heads, width):
             key, value = weight[width:].view(2, heads, -1, width)
             y = attend_states(q, x[: lay.tokens], key, value, lay, window, keep)
             return lengthen(y if bias is None else y + bias[2 * width :], more)
@@ -215,6 +215,7 @@ class Encoder(nn.Module):
                 "train with longer ones."
             )
         dropout = self.dropout if self.training else 0.0
+        assert alike is None or not dropout
         x = self._embed(ids, lay, segments, dropout)
         x = lengthen(x, filler(x))
         first = x

@@ -83,7 +83,8 @@ def tagger(shape: Shape, outputs: int) -> TaskModel:
 
 def reader(shape: Shape) -> TaskModel:
     """Start and end scores of every token."""
-    return TaskModel(Encoder(shape), SpanHead(shape))
+    head = SpanHead(shape)  # before the encoder, as everywhere: a seed draws it alike for every start
+    return TaskModel(Encoder(shape), head)
 
 
 # -- classes and scores ------------------------------------------------------------------------------------------

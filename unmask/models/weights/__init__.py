@@ -99,7 +99,12 @@ class Loaded:
         check_shapes(self.state, self.shape, "the folder")
         with undrawn():
             model = make(self.shape)
-        return model, self.into(model)
+        fresh = self.into(model)
+        if "encoder" in fresh or sum(isinstance(part, Encoder) for part in model.modules()) != 1:
+            raise ValueError(
+                "a network with an encoder that the folder does not fill: its weights would be no numbers"
+            )
+        return model, fresh
 
 
 def check_shapes(state: dict[str, Tensor], shape: Shape, where: str) -> None:
