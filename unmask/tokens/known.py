@@ -93,6 +93,11 @@ def _spaces() -> NDArray[np.bool_]:
     return table
 
 
+def _slots(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """The two places of the table where a hash may lie."""
+    return hashes >> np.uint64(64 - _SLOTS), hashes >> np.uint64(16) & np.uint64((1 << _SLOTS) - 1)
+
+
 class Known:
     """The words that a tokenizer was asked for, and their tokens. `kind` is what `known_cuts` says."""
 
@@ -205,8 +210,9 @@ class Known:
         hashes: NDArray[np.uint64],
     ) -> NDArray[np.int32] | None:
         """The number of every word, new ones learnt. None if two words have one hash."""
-        slots = hashes >> np.uint64(64 - _SLOTS)
-        words = np.where(self._hashes[slots] == hashes, self._words[slots], np.int32(-1))
+        words = np.full(len(hashes), -1, np.int32)
+        for slots in _slots(hashes):
+            words = np.where(self._hashes[slots] == hashes, self._words[slots], words)
         missing = np.flatnonzero(words < 0)
         if len(missing):
             new, chosen, which = np.unique(hashes[missing], return_index=True, return_inverse=True)
@@ -244,10 +250,12 @@ class Known:
         self._offsets = np.concatenate([self._offsets, offsets.astype(np.uint16)])
         self._first = np.append(self._first, self._first[-1] + np.cumsum(counts, dtype=np.int32))
         self._begin = np.append(self._begin, self._begin[-1] + np.cumsum(lengths, dtype=np.int32))
-        slots = hashes >> np.uint64(64 - _SLOTS)
-        free = self._hashes[slots] == 0
-        self._hashes[slots[free]] = hashes[free]
-        self._words[slots[free]] = (self._count + np.flatnonzero(free)).astype(np.int32)
+        left = np.arange(len(hashes))
+        for slots in _slots(hashes):  # a word whose two slots are taken is learnt again whenever it comes
+            left = left[self._hashes[slots[left]] == 0]
+            self._hashes[slots[left]] = hashes[left]
+            self._words[slots[left]] = (self._count + left).astype(np.int32)
+            left = np.flatnonzero(self._hashes[slots] != hashes)
         self._count += len(hashes)
 
     def _ask(self, words: list[str], lengths: NDArray[np.int64], *, together: bool) -> Flat:
