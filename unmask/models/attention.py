@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from unmask.batch import Layout
-from unmask.models.layers import collect, drop, spread
+from unmask.models.layers import collect, drop, lengthen, spread
 
 
 class _Rotate(torch.autograd.Function):
@@ -117,22 +117,27 @@ def few(asked: int, layout: Layout, heads: int, width: int) -> bool:
 def attend_states(
     q: Tensor, x: Tensor, key: Tensor, value: Tensor, layout: Layout, window: int, keep: Tensor
 ) -> Tensor:
-    """The asked tokens over their rows' states: q [P, H], x [N, H], key and value [A, D, H], keep [P] -> [P, H].
+    """The asked tokens over their rows' states: q [P', H], x [N, H], key and value [A, D, H], keep [P] -> [P', H].
+
+    Rows from P on are `filler`.
 
     q · (K x) is (Kᵀ q) · x, and a mean of V x is V times the mean of x: so a token's key and value need not be worked
     out, which saves two products over N rows for two over P. A key's bias falls out of the softmax; the value's is
     the caller's to add. Without rotary positions, dropout or gradients.
     """
     heads, width = key.shape[0], x.shape[-1]
-    turned = torch.bmm(q.view(len(q), heads, -1).transpose(0, 1), key).transpose(0, 1)  # [P, A, H]
+    turned = torch.bmm(q.view(len(q), heads, -1).transpose(0, 1), key).transpose(0, 1)[
+        : len(keep)
+    ]  # [P, A, H]
     size, slots, places = layout.ask(keep)
     boxes = spread(x, layout.slots).view(layout.bins, layout.span, width)
-    asked = spread(turned.reshape(len(q), -1), slots).view(layout.bins, size * heads, width)
+    asked = spread(turned.reshape(len(keep), -1), slots).view(layout.bins, size * heads, width)
     scores = torch.bmm(asked, boxes.mT).view(layout.bins, size, heads, layout.span) * key.shape[1] ** -0.5
     mask = _asked_mask(layout, window, places, x.dtype)
     scores = scores if mask is None else scores + mask[:, :, None]
     means = torch.bmm(scores.softmax(-1).view(layout.bins, -1, layout.span), boxes)
-    means = collect(means.view(-1, heads * width), slots).view(-1, heads, width)  # [P, A, H]
+    means = lengthen(collect(means.view(-1, heads * width), slots), len(q) - len(keep))
+    means = means.view(-1, heads, width)  # [P', A, H]
     return torch.bmm(means.transpose(0, 1), value.mT).transpose(0, 1).reshape(len(q), -1)
 
 

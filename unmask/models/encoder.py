@@ -82,7 +82,9 @@ class Layer(nn.Module):
         if alike is None:
             qkv = affine(x, self.qkv.weight, self.qkv.bias)[: lay.tokens]
         else:
-            qkv = affine(x[alike.first], self.qkv.weight, self.qkv.bias).index_select(0, alike.which)
+            some = x[alike.first]
+            qkv = affine(lengthen(some, filler(some)), self.qkv.weight, self.qkv.bias)
+            qkv = qkv.index_select(0, alike.which)
         qkv = qkv.view(lay.tokens, 3, -1)
         if turn is not None:
             qkv = rotate(qkv, turn, heads, turned=2)
@@ -101,12 +103,13 @@ class Layer(nn.Module):
         weight, bias = self.qkv.weight, self.qkv.bias
         q = pick(x, keep)
         more = filler(q)
-        q = affine(lengthen(q, more), weight[:width], None if bias is None else bias[:width])[: len(keep)]
+        q = affine(lengthen(q, more), weight[:width], None if bias is None else bias[:width])
         able = turn is None and not dropout and not torch.is_grad_enabled() and not x.is_cuda
         if able and few(len(keep), lay, heads, width):
             key, value = weight[width:].view(2, heads, -1, width)
             y = attend_states(q, x[: lay.tokens], key, value, lay, window, keep)
-            return lengthen(y if bias is None else y + bias[2 * width :], more)
+            return y if bias is None else y + bias[2 * width :]
+        q = q[: len(keep)]
         kv = affine(x, weight[width:], None if bias is None else bias[width:])
         kv = kv[: lay.tokens].view(lay.tokens, 2, -1)
         if turn is not None:

@@ -46,10 +46,12 @@ def _middle(points: Sequence[Json]) -> Json:
 def ranges(rows: Sequence[Row]) -> Spec | None:
     """Every task's scores under both starts: seeds, range, median, and the most frequent class."""
     values, majorities = [], []
+    marks: list[float] = []
     for row in rows:
         name = short(f"{row.task} · {row.metric}", 44)
         for start, score in zip(STARTS, (row.scratch, row.pretrained), strict=True):
             if score:
+                marks += [score.low, score.high]
                 words = (
                     f"{score.median:.{row.digits}f} [{score.low:.{row.digits}f}–{score.high:.{row.digits}f}]"
                 )
@@ -63,13 +65,15 @@ def ranges(rows: Sequence[Row]) -> Spec | None:
                     }
                 )
         if row.majority is not None:
+            marks.append(row.majority)
             majorities.append({"task": name, "majority": row.majority})
     if not values:
         return None
     names = list(dict.fromkeys(str(value["task"]) for value in values))
     y = alt.Y("task:N", sort=names, title=None, axis=alt.Axis(labelLimit=230, labelPadding=10, ticks=False))
     side = alt.YOffset("start:N", scale=alt.Scale(domain=list(STARTS), paddingOuter=0.9))
-    x = alt.X("median:Q", title=None, axis=alt.Axis(tickCount=8), scale=alt.Scale(zero=False, padding=14))
+    domain = _roomy(min(marks), max(marks))
+    x = alt.X("median:Q", title=None, axis=alt.Axis(tickCount=8), scale=alt.Scale(zero=False, domain=domain))
     colour = alt.Color("start:N", scale=_START_COLOURS, legend=None)
     base = alt.Chart(data_of(values)).encode(y=y, yOffset=side)
     told = [
@@ -99,6 +103,12 @@ def ranges(rows: Sequence[Row]) -> Spec | None:
             ),
         )
     return finish(alt.layer(*layers), "Scores of every task under both starts", height=58 * len(names) + 12)
+
+
+def _roomy(low: float, high: float) -> list[float]:
+    """The ends of an axis with some room at both, and none below 0 for what is never below it."""
+    room = 0.05 * ((high - low) or abs(high) or 1.0)
+    return [low - room if low < 0 else max(0.0, low - room), high + room]
 
 
 def loss(bodies: Sequence[Run], against: str, term: str = "mlm") -> Spec | None:

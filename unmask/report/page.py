@@ -263,11 +263,19 @@ def _summary(run: Run, index: int) -> Json:
         "corpus": run.about.get("corpus") or {},
         "seconds": last.get("seconds", held.get("seconds")),
         "tokens": last.get("tokens", held.get("tokens")),
-        "speed": last.get("tokens_per_second"),
+        "speed": _speed(last),
         "mlm": mlm,
         "accuracy": held.get("accuracy"),
         "below": below,
     }
+
+
+def _speed(last: Json) -> float | None:
+    """Tokens a second over the whole run."""
+    tokens, seconds = last.get("tokens"), last.get("seconds")
+    if isinstance(tokens, int | float) and isinstance(seconds, int | float) and seconds > 0:
+        return tokens / seconds
+    return None
 
 
 def _body_headline(material: Material) -> str | None:
