@@ -255,10 +255,14 @@ class Run:
         for later in (self.folder / "checkpoints").glob("step-*"):
             if later.name > _name(step):
                 shutil.rmtree(later, ignore_errors=True)
+        self.keep_metrics(lambda record: record.get("step", 0) <= step)
+
+    def keep_metrics(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Drop the lines of metrics.jsonl that are not wanted."""
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return
-        kept = [r for r in self.metrics() if r.get("step", 0) <= step]
+        kept = [record for record in self.metrics() if wanted(record)]
         part = path.with_name(".metrics.part")
         part.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept), encoding="utf-8")
         _sync(part)

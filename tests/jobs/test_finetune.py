@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -397,3 +398,50 @@ def test_a_setting_that_is_named_may_change(folder: Path, tmp_path: Path) -> Non
         "now": 8,
     }
     assert Run.open(run.folder).finished
+
+
+def test_a_stopped_run_keeps_the_seeds_it_finished(folder: Path, tmp_path: Path) -> None:
+    training = FineTuning(steps=6, learning_rate=2e-3, workers=1, precision="fp32", evaluate_every=3)
+    given: dict[str, Any] = {"model": folder / "pre", "train": folder / "train.tsv", "seeds": 3}
+    whole = finetune(Classify(), out=tmp_path / "whole", training=training, **given)
+
+    def stopped(out: Path) -> None:
+        def stop(event: dict[str, Any]) -> None:
+            if event["event"] == "step" and event["seed"] == 2:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            finetune(Classify(), out=out, training=training, watch=stop, **given)
+
+    def went_on(out: Path, training: FineTuning = training, **more: Any) -> tuple[Run, set[int]]:
+        seen: list[dict[str, Any]] = []
+        run = finetune(Classify(), out=out, training=training, watch=seen.append, **given, **more)
+        return run, {event["seed"] for event in seen if event["event"] == "step"}
+
+    def facts(run: Run) -> Any:
+        found = run.evaluations()["finetune"]
+        lines = sorted((x["seed"], x["step"], str(x.get("loss")), str(x.get("dev"))) for x in run.metrics())
+        return {k: v for k, v in found.items() if k != "seconds"}, lines
+
+    stopped(tmp_path / "r")
+    run, trained = went_on(tmp_path / "r")
+    assert trained == {2} and facts(run) == facts(whole) and not (run.folder / "seeds").exists()
+    for file in ("model.safetensors", "config.json"):
+        assert (run.folder / "model" / file).read_bytes() == (whole.folder / "model" / file).read_bytes()
+
+    stopped(tmp_path / "damaged")
+    (tmp_path / "damaged" / "seeds" / "1.json").write_text("{")
+    run, trained = went_on(tmp_path / "damaged")
+    assert trained == {1, 2} and facts(run) == facts(whole)
+
+    stopped(tmp_path / "lost")  # between the model of one seed and that of the next
+    best = max(
+        (0, 1), key=lambda n: read_json(tmp_path / "lost" / "seeds" / f"{n}.json")["done"]["dev"]["accuracy"]
+    )
+    shutil.rmtree(tmp_path / "lost" / "seeds" / str(best))
+    run, trained = went_on(tmp_path / "lost")
+    assert best in trained and facts(run) == facts(whole)
+
+    stopped(tmp_path / "other")
+    run, trained = went_on(tmp_path / "other", replace(training, steps=4), allow_changed=["steps"])
+    assert trained == {0, 1, 2} and {line["step"] for line in run.metrics()} <= {1, 2, 3, 4}

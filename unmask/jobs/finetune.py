@@ -58,7 +58,7 @@ def finetune(
     """
     from unmask.jobs.adapt import prepare, seeds_in_turn
     from unmask.jobs.leaks import leaks, said
-    from unmask.run import Run
+    from unmask.run import Run, write_json
 
     training = training or FineTuning()
     watch = watch or (lambda event: None)
@@ -113,10 +113,12 @@ def finetune(
     run.save_evaluation("leaks", leaked)
     for text in said(leaked):
         watch({"event": "say", "text": text})
-    for stale in (run.folder / "seeds", run.folder / "model"):
-        shutil.rmtree(stale, ignore_errors=True)
-    (run.folder / "metrics.jsonl").unlink(missing_ok=True)  # a fine-tuning that was stopped starts anew
-    done: list[Event] = []
+    leading = p.task.leading(p.labels)
+    basis = {"files": files, **{k: v for k, v in settings.items() if k not in ("workers", "seeds")}}
+    numbers = [training.seed + n for n in range(seeds)]
+    done = take_up(run, basis, numbers, leading)
+    for line in done:
+        watch({"event": "say", "text": f"seed {line['seed']}: finished before the run was stopped"})
 
     def see(event: Event) -> None:
         kind = event["event"]
@@ -128,14 +130,14 @@ def finetune(
             run.log(line)
         elif kind == "done":
             done.append(line)
+            write_json(run.folder / "seeds" / f"{event['seed']}.json", {"basis": basis, "done": line})
             part = "test" if "test" in event else "dev"
-            score = event[part][p.task.leading(p.labels)]
-            words = f"seed {event['seed']}: {p.task.leading(p.labels)} on {part} {score:.1f} after step {event['step']}"
+            words = f"seed {event['seed']}: {leading} on {part} {event[part][leading]:.1f} after step {event['step']}"
             watch({"event": "say", "text": words})
 
-    numbers = [training.seed + n for n in range(seeds)]
-    workers = how_many(p, seeds)
-    if workers == 1:
+    numbers = [number for number in numbers if all(line["seed"] != number for line in done)]
+    workers = how_many(p, len(numbers))
+    if workers <= 1:
         seeds_in_turn(p, numbers, run.folder, see)
     else:
         job = {
@@ -147,8 +149,7 @@ def finetune(
         for event in beside("unmask.jobs.adapt", shares, workers, job["threads"]):
             see(event)
     done.sort(key=lambda x: int(x["seed"]))
-    leading = p.task.leading(p.labels)
-    best = max(done, key=lambda x: (x["dev"][leading], -x["seed"]))
+    best = best_of(done, leading)
     (run.folder / "seeds" / str(best["seed"])).replace(run.folder / "model")
     shutil.rmtree(run.folder / "seeds")
     result = summary(p, done, best["seed"], ledger.to_json())
@@ -156,6 +157,34 @@ def finetune(
     watch({"event": "say", "text": verdict(result)})
     run.finish()
     return run
+
+
+def best_of(done: Sequence[Event], leading: str) -> Event:
+    """The seed with the best score on dev; of equals the first."""
+    return max(done, key=lambda x: (x["dev"][leading], -x["seed"]))
+
+
+def take_up(run: Run, basis: Event, seeds: Sequence[int], leading: str) -> list[Event]:
+    """What a stopped run got from seeds that it finished with the same files and settings; all else is cleared away."""
+    from unmask.run import read_json
+
+    folder, found = run.folder / "seeds", []
+    for number in seeds:
+        try:
+            line = read_json(folder / f"{number}.json")
+            if line["basis"] == basis and line["done"]["seed"] == number:
+                found.append(line["done"])
+        except (OSError, UnmaskError, KeyError, TypeError):  # not finished, or damaged
+            continue
+    while found and not (folder / str(best_of(found, leading)["seed"]) / "config.json").exists():
+        found.remove(best_of(found, leading))  # stopped between its model and the next seed's
+    kept = {line["seed"] for line in found}
+    for entry in folder.glob("*"):
+        if entry.stem not in map(str, kept):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    shutil.rmtree(run.folder / "model", ignore_errors=True)
+    run.keep_metrics(lambda line: line.get("seed") in kept)
+    return found
 
 
 def verdict(result: Event) -> str:
