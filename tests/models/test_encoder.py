@@ -127,19 +127,29 @@ def test_what_is_alike_is_worked_out_once(family, layers):
 
 @pytest.mark.parametrize("rows", LENGTHS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_where_few_are_asked_keys_and_values_are_not_worked_out(family, rows):
+def test_where_few_are_asked_keys_and_values_are_not_worked_out(family, rows, monkeypatch):
     """Without gradients the last layer reads states in place of keys and values; the answer is the same."""
     lengths = torch.tensor(LENGTHS[rows])
     ids, segments = tokens(LENGTHS[rows])
     segments = segments if small(family).segments > 1 else None
     body, keep = encoder(small(family)), torch.tensor([0, 4, 9])
-    assert few(len(keep), layout(lengths), heads=3, width=24)
+    monkeypatch.setattr("unmask.models.encoder.few", lambda *given, **named: True)
     with_keys = body(ids, lengths, segments, keep).detach()
     with torch.no_grad():
         found = body(ids, lengths, segments, keep)
         torch.testing.assert_close(found, with_keys, rtol=1e-4, atol=1e-5)
         full = body(ids, lengths, segments)[keep]
     torch.testing.assert_close(found, full, rtol=1e-4, atol=1e-5)
+
+
+def test_what_few_is():
+    """By the slots that are multiplied, of which every bin has as many as the fullest."""
+    lay = layout(torch.full((100,), 40))
+    two = torch.arange(100).repeat_interleave(2) * 40 + torch.tensor([0, 1]).repeat(100)
+    assert few(two, lay, heads=4, width=256)
+    uneven = torch.cat([torch.arange(30), two[two >= 40]])
+    assert not few(uneven, lay, heads=4, width=256)
+    assert not few(torch.arange(4000), lay, heads=4, width=256)
 
 
 def test_how_much_filler(monkeypatch):

@@ -105,13 +105,14 @@ def _asked_mask(layout: Layout, window: int, places: Tensor, dtype: torch.dtype)
     return full.gather(1, places[:, :, None].expand(-1, -1, layout.span))
 
 
-def few(asked: int, layout: Layout, heads: int, width: int) -> bool:
-    """Whether `attend_states` is less work than a key and a value for every token.
+def few(keep: Tensor, layout: Layout, heads: int, width: int) -> bool:
+    """Whether `attend_states` is less work for the asked tokens than a key and a value for every token.
 
-    It multiplies 2 · P · H² for 2 · N · H², and over the states A times what attention over keys does; small products
-    of many boxes run at half the speed of one large one, or less.
+    It multiplies 2 · P · H² for 2 · N · H², and over the states A times what attention over keys does, in as many slots
+    of every bin as the fullest has; small products of many boxes run at half the speed of one large one, or less.
     """
-    return 2 * asked * (heads * layout.span + width) <= layout.tokens * width
+    slots = layout.bins * layout.ask(keep)[0]
+    return 2 * (slots * heads * layout.span + len(keep) * width) <= layout.tokens * width
 
 
 def attend_states(

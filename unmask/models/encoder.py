@@ -105,7 +105,7 @@ class Layer(nn.Module):
         more = filler(q)
         q = affine(lengthen(q, more), weight[:width], None if bias is None else bias[:width])
         able = turn is None and not dropout and not torch.is_grad_enabled() and not x.is_cuda
-        if able and few(len(keep), lay, heads, width):
+        if able and few(keep, lay, heads, width):
             key, value = weight[width:].view(2, heads, -1, width)
             y = attend_states(q, x[: lay.tokens], key, value, lay, window, keep)
             return y if bias is None else y + bias[2 * width :]
