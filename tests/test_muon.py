@@ -66,6 +66,31 @@ def test_steps_are_torchs_but_for_the_rounds(scale: float) -> None:
         )
 
 
+def test_momentum_is_looked_at_half_a_step_ahead() -> None:
+    p = nn.Parameter(torch.zeros(3, 5))
+    mover = Muon([p], weight_decay=0.0, working=torch.float32)
+    mean = torch.zeros(3, 5)
+    for _ in range(3):
+        p.grad = torch.randn(3, 5)
+        mean = 0.95 * mean + 0.05 * p.grad
+        torch.testing.assert_close(mover._momentum(p), 0.05 * p.grad + 0.95 * mean)
+
+
+def test_many_matrices_are_moved_in_several_visits(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = []
+    for visit in (2**24, 1):
+        monkeypatch.setattr("unmask.muon.VISIT", visit)
+        torch.manual_seed(0)
+        matrices = [nn.Parameter(torch.randn(8, 12)) for _ in range(5)]
+        mover = Muon(matrices, weight_decay=0.0, working=torch.float32)
+        mover.param_groups[0]["lr"] = 0.1
+        for p in matrices:
+            p.grad = torch.randn(8, 12)
+        mover.step()
+        moved.append(torch.stack([p.detach() for p in matrices]))
+    torch.testing.assert_close(moved[0], moved[1], rtol=1e-4, atol=1e-5)
+
+
 def test_a_gradient_of_nothing_moves_nothing_but_the_decay() -> None:
     p = nn.Parameter(torch.ones(4, 6))
     mover = Muon([p], weight_decay=0.5, working=torch.bfloat16)

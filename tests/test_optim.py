@@ -60,6 +60,35 @@ def test_small_updates_survive_in_the_masters() -> None:
     assert float(model["table"].weight.detach()) < 1.0
 
 
+def test_a_clip_of_nothing_leaves_the_gradients() -> None:
+    model = small()
+    optimizer = Optimizer(model.named_parameters())
+    forward(model).backward()
+    optimizer.gather()
+    before = optimizer.gradients.clone()
+    assert optimizer.clip(0.0) == before.norm() > 1.0
+    assert torch.equal(optimizer.gradients, before)
+    optimizer.clip(1.0)
+    assert float(optimizer.gradients.norm()) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_weight_decay_reaches_tables_and_matrices_but_no_norm(kind: str) -> None:
+    moved = {}
+    for decay in (0.0, 1.0):
+        model = small()
+        before = {k: p.detach().clone() for k, p in model.named_parameters()}
+        optimizer = Optimizer(model.named_parameters(), kind=kind, weight_decay=decay)
+        forward(model).backward()
+        optimizer.gather()
+        optimizer.set_rate(0.01)
+        optimizer.step()
+        moved[decay] = {k: v - before[k] for k, v in optimizer.weights().items()}
+    for name, start in before.items():
+        expected = moved[0.0][name] - (0.01 * start if start.ndim >= 2 else 0.0)
+        torch.testing.assert_close(moved[1.0][name], expected, rtol=1e-4, atol=1e-6)
+
+
 def test_muon_moves_the_matrices_of_layers_alone() -> None:
     model = small()
     optimizer = Optimizer(model.named_parameters(), kind="muon", weight_decay=0.0)
@@ -106,6 +135,7 @@ def test_state_goes_there_and_back(kind: str) -> None:
         ("linear", 0.1, 1.0),
         ("linear", 0.55, 0.5),
         ("linear", 1.0, 0.0),
+        ("cosine", 0.325, 0.853553),
         ("cosine", 0.55, 0.5),
         ("cosine", 1.0, 0.0),
         ("trapezoid", 0.5, 1.0),

@@ -37,6 +37,27 @@ def test_micro_batches_of_unequal_size_are_one_batch() -> None:
     assert not torch.allclose(whole, means)
 
 
+@pytest.mark.parametrize("order", [("empty", "full"), ("full", "empty")])
+def test_a_micro_batch_that_asks_nothing_adds_nothing(order: tuple[str, str]) -> None:
+    """As where no token is chosen: most parameters get no gradient from it, at any place of an update."""
+    torch.manual_seed(2)
+    x, y = torch.randn(4, 3), torch.randn(4)
+    full, empty = {"ids": x, "targets": y}, {"ids": x, "targets": y[:0]}
+    found = []
+    for updates in ([[full]] * 3, [[full], *[[{"full": full, "empty": empty}[name] for name in order]] * 2]):
+        model = network()
+        optimizer = Optimizer(model.named_parameters())
+
+        def loss(batch: dict[str, torch.Tensor], model: nn.Linear = model) -> dict[str, torch.Tensor]:
+            if not len(batch["targets"]):
+                return {"fit": model.bias.sum() * 0}
+            return loss_of(model)(batch)
+
+        list(steps(loss, updates, terms={"fit": "targets"}, optimizer=optimizer, rate=lambda n: 0.01))
+        found.append(optimizer.masters.clone())
+    assert torch.equal(found[0], found[1])
+
+
 def test_a_loss_that_is_not_finite_moves_nothing() -> None:
     torch.manual_seed(2)
     x, y = torch.randn(4, 3), torch.randn(4)
