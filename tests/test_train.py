@@ -105,6 +105,17 @@ def test_clock_by_steps_and_by_recorded_places() -> None:
     assert replayed.over(2)
 
 
+def test_an_update_that_does_not_fit_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("unmask.train.time.perf_counter", lambda: now)
+    for left, over in ((15.0, False), (5.0, True)):
+        clock = Clock(total=None, budget=30.0 + left)
+        for done in range(1, 4):
+            now += 10.0
+            assert clock.over(done) == (done == 3 and over)
+        now = 0.0
+
+
 def test_time_that_was_used_counts() -> None:
     clock = Clock(total=None, budget=100.0, used=90.0)
     assert 0.9 <= clock.place(1) < 0.91

@@ -135,6 +135,13 @@ def test_a_full_disk_is_told_and_a_damaged_file_is_named(tmp_path: Path) -> None
 def test_run_is_what_a_run_was(corpus: Path, tmp_path: Path) -> None:
     """Other snapshots change nothing of the result, so a run may go on with others."""
     run = pretrain(Roberta(), corpus, out=tmp_path / "r", size="tiny", training=replace(TINY, steps=2))
+    without = pretrain(
+        Roberta(), corpus, out=tmp_path / "w", size="tiny", training=replace(TINY, steps=2, snapshots=0)
+    )
+    one, two = run.load_checkpoint(), without.load_checkpoint()
+    assert one is not None and two is not None and list((run.folder / "snapshots").iterdir())
+    for group, tensors in one.tensors.items():
+        assert all(torch.equal(value, two.tensors[group][name]) for name, value in tensors.items())
     again = pretrain(
         Roberta(), corpus, out=run.folder, size="tiny", training=replace(TINY, steps=2, snapshots=0)
     )

@@ -46,7 +46,7 @@ def test_a_killed_run_and_two_processes_are_certified(certificate: dict[str, Any
     assert certificate["holds"] and certificate["bytes_different"] == 0, verify.words(certificate)
     assert certificate["bytes_compared"] > 1_000_000 and certificate["updates"] == verify.FEW
     assert certificate["training"]["budget"] == 600.0  # the user's own, not those of the short run
-    assert len(certificate["kills"]) <= 1
+    assert len(certificate["kills"]) == 1
     two = certificate["two_processes"]
     assert two["holds"] and two["apart"] <= two["bound"] == 1e-5 and two["updates_in_all"] == verify.FEW
     assert {"threads", "torch", "processor"} <= certificate["machine"].keys()
@@ -102,6 +102,27 @@ def test_every_byte_counts(tmp_path: Path) -> None:
     (other / "model" / "model.safetensors").unlink()
     with pytest.raises(UnmaskError, match="finished run was expected"):
         difference(one, other)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_one_other_byte_is_certified(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    def sit(setting: verify.Setting, out: Path, *more: Any, **named: Any) -> float:
+        if out.name != "timed":
+            finished(out, b"abcdef", [3.0, 2.0])
+        return 1.0
+
+    def killed(setting: verify.Setting, out: Path, *more: Any) -> tuple[float, list[Any]]:
+        finished(out, b"abcdef" if same else b"abcdeX", [3.0, 2.0])
+        return 1.0, []
+
+    monkeypatch.setattr(verify, "sit", sit)
+    monkeypatch.setattr(verify, "how_many", lambda *given: (6, 0.1))
+    monkeypatch.setattr(verify, "kill_and_resume", killed)
+    monkeypatch.setattr(verify, "two_processes", lambda *given: {"tried": False, "why": "made"})
+    found = verify.verify_resume(Roberta(), corpus, size="tiny", training=Training(batch=2))
+    assert found["holds"] is same and found["bytes_different"] == (0 if same else 3)
 
 
 def test_how_many_updates_fit(tmp_path: Path) -> None:

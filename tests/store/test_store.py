@@ -310,8 +310,21 @@ def test_damage_is_found(folder: Path, tmp_path: Path, damage: str) -> None:
         train_tokenizer(["other text altogether"], "characters", 64).save(copy / "tokenizer")
     else:
         manifest.write_text("{")
-    with pytest.raises(UnmaskError):
-        Store(copy).verify()
+    told = {
+        "size": "bytes, but manifest.json says",
+        "bytes": "has changed",
+        "missing": "is missing",
+        "counts": "manifest.json",
+        "tokenizer": "tokenizer",
+        "manifest": "manifest.json",
+    }
+    if damage == "bytes":
+        assert Store(copy).documents  # only its hash tells
+        with pytest.raises(UnmaskError, match=told[damage]):
+            Store(copy).verify()
+    else:
+        with pytest.raises(UnmaskError, match=told[damage]):
+            _ = Store(copy).tokenizer  # read when it is first needed
 
 
 def test_part_and_folder_errors(folder: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,9 +103,7 @@ def run_suite(
     tried = [cell(r, s, point, 0, keep) for r in ready for s in starts for point in grids[r.task.name]]
     run_cells(tried, workers, say)
     best = {
-        (r.task.name, start): max(
-            grids[r.task.name], key=lambda point: select_value(r, predictions(cell(r, start, point, 0)))
-        )
+        (r.task.name, start): best_point(r, {point: cell(r, start, point, 0) for point in grids[r.task.name]})
         for r in ready
         for start in starts
     }
@@ -368,6 +366,11 @@ def protocol(setting: Setting) -> str:
 def select_value(r: Ready, said: dict[str, list[Any]]) -> float:
     """A cell's value on the rows that choose."""
     return value_of(r.task, r.select, [said[f"select-{n}"] for n in range(len(r.select))]).value
+
+
+def best_point(r: Ready, cells: Mapping[Point, Cell]) -> Point:
+    """The setting whose cell is best on the rows that choose; of equals the first."""
+    return max(cells, key=lambda point: select_value(r, predictions(cells[point])))
 
 
 def arm(r: Ready, cells: Sequence[Cell], point: Point, tried: int, setting: Setting) -> Arm:
