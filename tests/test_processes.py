@@ -159,7 +159,6 @@ def test_two_processes_are_one(alone: Path, together: Path, name: str, other: st
             "qkv.bias"
         ):  # of keys: their gradient is 0 but for rounding, and Adam enlarges that
             torch.testing.assert_close(b.tensors["weights"][key], weight, rtol=0, atol=10 * close)
-    assert a.state["steps"] == b.state["steps"] if "steps" in a.state else True
     for key, moment in a.tensors["optimizer"].items():
         if not key.endswith("qkv.bias"):
             torch.testing.assert_close(b.tensors["optimizer"][key], moment, rtol=1e-3, atol=1e-6, msg=key)

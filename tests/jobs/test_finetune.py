@@ -445,3 +445,48 @@ def test_a_stopped_run_keeps_the_seeds_it_finished(folder: Path, tmp_path: Path)
     stopped(tmp_path / "other")
     run, trained = went_on(tmp_path / "other", replace(training, steps=4), allow_changed=["steps"])
     assert trained == {0, 1, 2} and {line["step"] for line in run.metrics()} <= {1, 2, 3, 4}
+
+
+def test_settings_reach_what_they_set_and_dropout_acts_in_training_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unmask.jobs import adapt
+
+    made: list[dict[str, Any]] = []
+    plain, loss, predict = adapt.Optimizer, Classify.loss, Classify.predict
+    modes: dict[str, list[tuple[bool, float]]] = {"loss": [], "predict": []}
+
+    def optimizer(parameters: Any, **named: Any) -> Any:
+        made.append(named)
+        return plain(parameters, **named)
+
+    def watched(name: str, call: Any) -> Any:
+        def seen(self: Any, model: Any, *given: Any) -> Any:
+            modes[name].append((model.training, model.encoder.dropout))
+            return call(self, model, *given)
+
+        return seen
+
+    monkeypatch.setattr(adapt, "Optimizer", optimizer)
+    monkeypatch.setattr(Classify, "loss", watched("loss", loss))
+    monkeypatch.setattr(Classify, "predict", watched("predict", predict))
+    training = FineTuning(
+        steps=6,
+        workers=1,
+        precision="fp32",
+        evaluate_every=2,
+        weight_decay=0.07,
+        dropout=0.2,
+        learning_rate=1e-3,
+    )
+    finetune(
+        Classify(),
+        model=folder / "pre",
+        train=folder / "train.tsv",
+        out=tmp_path / "r",
+        training=training,
+        seeds=1,
+    )
+    assert made[0]["weight_decay"] == 0.07 and made[0]["beta2"] == 0.999
+    assert modes["loss"] == [(True, 0.2)] * 6  # after a look at dev, too
+    assert modes["predict"] and all(not training for training, _ in modes["predict"])

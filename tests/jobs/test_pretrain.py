@@ -245,7 +245,7 @@ def test_going_on_from_a_model(corpus: Path, straight: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_curve_and_a_model_that_opens_elsewhere(name: str, corpus: Path, tmp_path: Path) -> None:
-    """Thirty steps as they were when the curve was written, in fp32: within 2 % (processors add in other orders)."""
+    """Thirty steps as they were when the curve was written, in fp32, within 2 in 1,000 (processors add differently)."""
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
     curve: list[float] = []
@@ -258,7 +258,7 @@ def test_the_curve_and_a_model_that_opens_elsewhere(name: str, corpus: Path, tmp
     train, looks = ([line for line in lines if key in line] for key in ("loss", "heldout"))
     curve = [line["loss"] for line in train]
     golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
-    np.testing.assert_allclose(curve, golden[name], rtol=0.02)
+    np.testing.assert_allclose(curve, golden[name], rtol=2e-3)
 
     assert [line["step"] for line in train] == list(range(1, 31))
     assert [line["place"] for line in train] == [(n - 0.5) / 30 for n in range(1, 31)]
@@ -386,3 +386,81 @@ def test_shard_alone_is_refused_and_leaves_nothing(corpus: Path, tmp_path: Path)
 
 def test_all_names_are_there() -> None:
     assert all(hasattr(job, name) for name in job.__all__)
+
+
+def test_the_held_out_loss_is_of_held_out_text(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its rows are those of documents that training never sees, and its blanks those of every other run."""
+    held, train = Store(corpus, part="heldout"), Store(corpus)
+    made = {}
+    for recipe in (Roberta(), Roberta(rate=0.5)):
+        found = Heldout(recipe, held, 32, torch.device("cpu"), print)
+        texts = []
+        for batch in found.batches:
+            ids = batch["ids"].clone()
+            ids[batch["positions"]] = batch["targets"]
+            texts += [row.tolist() for row in torch.split(ids, batch["lengths"].tolist())]
+        made[recipe.rate] = texts, [batch["positions"].tolist() for batch in found.batches]
+    assert made[0.15] == made[0.5]  # asked at the same places, whatever they train with
+    special = set(held.tokenizer.vocab.special)
+
+    def sentences(store: Store) -> set[tuple[int, ...]]:
+        documents = [store.document(n) for n in range(store.documents)]
+        return {
+            tuple(d.tokens[a:b].tolist())
+            for d in documents
+            for a, b in zip([0, *d.sentence_ends[:-1]], d.sentence_ends, strict=True)
+        }
+
+    known, others = sentences(held), sentences(train) - sentences(held)
+
+    def holds(row: list[int], some: set[tuple[int, ...]]) -> bool:
+        joined = ",".join(map(str, [t for t in row if t not in special]))
+        return any(",".join(map(str, s)) in joined for s in some)
+
+    assert made[0.15][0] and all(holds(row, known) for row in made[0.15][0])
+    assert not any(holds(row, others) for row in made[0.15][0])
+
+    given: list[str] = []
+    plain = Heldout.__init__
+
+    def init(self: Any, recipe: Any, store: Store, *more: Any) -> None:
+        given.append(store.part)
+        plain(self, recipe, store, *more)
+
+    monkeypatch.setattr(Heldout, "__init__", init)
+    monkeypatch.setattr(job, "choose_blanks", lambda store: given.append(store.part) or [])
+    pretrain(Roberta(), corpus, out=tmp_path / "r", size="tiny", training=replace(TINY, steps=2))
+    assert given == ["heldout", "heldout"]
+
+
+def test_settings_reach_what_they_set(corpus: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plain, seen = job.Optimizer, []
+
+    def made(parameters: Any, **named: Any) -> Any:
+        seen.append(named)
+        return plain(parameters, **named)
+
+    monkeypatch.setattr(job, "Optimizer", made)
+    own = {"weight_decay": 0.07, "beta1": 0.8, "beta2": 0.7}
+    training = replace(TINY, steps=2, optimizer="muon", learning_rate=1e-3, clip=1e-9, **own)
+    run = pretrain(Roberta(), corpus, out=tmp_path / "r", size="tiny", training=training)
+    assert seen == [{"kind": "muon", "working": torch.float32, **own}]
+    moved = pretrain(Roberta(), corpus, out=tmp_path / "s", size="tiny", training=replace(training, clip=0.0))
+    state = [one.load_checkpoint().tensors["optimizer"] for one in (run, moved)]  # type: ignore[union-attr]
+    sizes = [sum(float(v.norm()) for k, v in one.items() if k.startswith("exp_avg/")) for one in state]
+    assert 0 < sizes[0] < 1e-8 < 1e-3 < sizes[1]  # gradients that were clipped to next to nothing
+
+
+def test_a_run_on_the_line_of_frequencies_is_told_so_twice(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Once while it trains and once at its end."""
+    monkeypatch.setattr("unmask.jobs.meter.NEAR", 1e9)
+    monkeypatch.setattr("unmask.jobs.loop.LINE", 0.0)
+    said: list[str] = []
+    training = replace(TINY, steps=40, checkpoint_every=999.0)
+    watch = lambda event: said.append(str(event.get("text", "")))  # noqa: E731  # a sink
+    pretrain(Roberta(), corpus, out=tmp_path / "r", size="tiny", training=training, watch=watch)
+    assert sum("sits at" in text for text in said) == 1 and sum("stayed at" in text for text in said) == 1

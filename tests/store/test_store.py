@@ -397,3 +397,16 @@ def test_a_worker_that_dies_is_told(
             workers.begin(piece)
         for piece in pieces:
             workers.result(piece, tokenizer)
+
+
+def test_a_vocabulary_of_more_than_16_bits(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    data = json.loads(tokenizer.content)
+    vocab = data["model"]["vocab"]
+    words = [f"w{n}" for n in range(70_000)]
+    vocab.update({word: len(vocab) + n for n, word in enumerate(words)})
+    large = Tokenizer(json.dumps(data))
+    made = [Document(" ".join(words[n::10_000]), str(n), "made") for n in range(9_970, 10_000)]
+    store = build.build(documents=made, out=tmp_path / "corpus", tokenizer=large, heldout=0.0, processes=1)
+    for n, document in enumerate(made):
+        assert [large.token(i) for i in store.document(n).tokens.tolist()] == document.text.split()
+    assert store.document(0).tokens.max() > 1 << 16

@@ -222,6 +222,28 @@ def test_the_job_keeps_its_result_and_the_page_shows_it(models: dict[str, Source
     assert section(read_run(run.folder), {"pairs": {}}) is None
 
 
+def test_the_good_sentence_is_the_one_that_should_be_likelier(
+    models: dict[str, Source], tmp_path: Path
+) -> None:
+    run = Run.create(tmp_path / "run", verb="pretrain", settings={"recipe": {"name": "bert"}}, parameters=77)
+    small(run.folder / "model", "bert")
+    source = open_source(run.folder)
+    assert source.loaded.tokenizer is not None
+    sentences = cut(TEXTS, source.loaded.tokenizer, 40, str)
+    found = scores(reader_of(source), sentences, ["original"])[0]
+    likelier = [
+        (a, b) if x > y else (b, a)
+        for a, b, x, y in zip(TEXTS[::2], TEXTS[1::2], found[::2], found[1::2], strict=True)
+    ]
+    for turned, accuracy in ((False, 100.0), (True, 0.0)):
+        lines = ["\t".join(pair[::-1] if turned else pair) + "\tagreement\n" for pair in likelier]
+        (tmp_path / "own.tsv").write_text("good\tbad\tphenomenon\n" + "".join(lines))
+        told = job.minimal_pairs(
+            run.folder, tmp_path / "own.tsv", untrained_seeds=1, precision="fp32", watch=lambda event: None
+        )
+        assert told["scorings"]["original"]["whole"]["accuracy"] == accuracy
+
+
 def test_fewer_pairs_are_scored_as_in_the_whole_and_kept_apart(
     models: dict[str, Source], tmp_path: Path
 ) -> None:

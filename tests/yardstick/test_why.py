@@ -96,6 +96,15 @@ def test_every_start_takes_the_same_updates_and_is_scored_on_the_same_rows(
     assert moved["pretrained"] == moved["scratch"] == moved["embeddings"] > 20 * moved["frozen"] > 0
     assert result["rows"] == {"train": 120, "dev": 40, "test": 60} and result["reported"] == "test"
     assert result["starts"]["pretrained"]["scores"]["120"]["low"] > result["majority"] + 10
+    assert result["compared"]
+    for pair in result["compared"]:
+        first, second = (
+            sum(scores) / len(scores)
+            for scores in (
+                result["starts"][pair[side]]["scores"]["120"]["seeds"] for side in ("first", "second")
+            )
+        )
+        assert pair["difference"] == pytest.approx(second - first)
     # the cost is said before the first training
     first = next(n for n, text in enumerate(said) if text.startswith("trainings that choose"))
     assert any("22 trainings of 24 updates" in text for text in said[:first])
