@@ -216,7 +216,9 @@ def test_a_run_that_learns_nothing_is_flagged(folder: Path, tmp_path: Path) -> N
 
 
 def test_patience_stops_and_the_best_checkpoint_is_kept(folder: Path, tmp_path: Path) -> None:
-    training = FineTuning(steps=60, learning_rate=5e-3, dropout=0.0, workers=1, evaluate_every=5, patience=2)
+    training = FineTuning(
+        steps=60, learning_rate=5e-3, dropout=0.0, workers=1, evaluate_every=5, patience=2, precision="fp32"
+    )
     run = finetune(
         Classify(),
         model=folder / "pre",
