@@ -10,7 +10,7 @@ import pytest
 
 from unmask.yardstick import runner
 from unmask.yardstick.rows import Item, Rows
-from unmask.yardstick.runner import Ready, best_of, best_point, select_value
+from unmask.yardstick.runner import Ready, best_of, select_value
 from unmask.yardstick.score import Arm, task_json, verdicts
 from unmask.yardstick.submission import text_of
 from unmask.yardstick.suites import Submission, SuiteTask
@@ -52,9 +52,8 @@ def test_what_is_chosen_is_best_on_the_rows_that_choose(monkeypatch: pytest.Monk
     monkeypatch.setattr(runner, "predictions", lambda cell: answers[cell])
     cells: Any = ["b", "a"]
     assert [select_value(ready, answers[name]) for name in cells] == [0.0, 1.0]
-    assert best_of(ready, cells) == "a"
     points: Any = {1e-3: "b", 2e-3: "a"}
-    assert best_point(ready, points) == 2e-3
+    assert best_of(ready, points) == 2e-3
 
 
 def lines(task: SuiteTask, one: Submission, items: list[Item], said: list[Any]) -> list[Any]:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from unmask.errors import UnmaskError, nearest
 from unmask.jobs.crew import Event
@@ -31,6 +31,8 @@ Json = dict[str, Any]
 Say = Callable[[Event], None]
 HEADED = ("classify", "pair", "score")  # kinds of task with several heads
 NEVER = 10**9  # steps between looks at dev where only the last weights count
+
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def run_suite(
     tried = [cell(r, s, point, 0, keep) for r in ready for s in starts for point in grids[r.task.name]]
     run_cells(tried, workers, say)
     best = {
-        (r.task.name, start): best_point(r, {point: cell(r, start, point, 0) for point in grids[r.task.name]})
+        (r.task.name, start): best_of(r, {point: cell(r, start, point, 0) for point in grids[r.task.name]})
         for r in ready
         for start in starts
     }
@@ -141,7 +143,7 @@ def run_suite(
     def answering(r: Ready) -> Cell:
         point = best[r.task.name, "pretrained"]
         cells = [cell(r, "pretrained", point, seed) for seed in range(setting.seeds)]
-        return replace(best_of(r, cells), keep=True)
+        return replace(cells[best_of(r, dict(enumerate(cells)))], keep=True)
 
     if submission is not None:
         from unmask.yardstick.submission import submit
@@ -368,9 +370,9 @@ def select_value(r: Ready, said: dict[str, list[Any]]) -> float:
     return value_of(r.task, r.select, [said[f"select-{n}"] for n in range(len(r.select))]).value
 
 
-def best_point(r: Ready, cells: Mapping[Point, Cell]) -> Point:
-    """The setting whose cell is best on the rows that choose; of equals the first."""
-    return max(cells, key=lambda point: select_value(r, predictions(cells[point])))
+def best_of(r: Ready, cells: Mapping[Name, Cell]) -> Name:
+    """What the cell that is best on the rows that choose is called; of equals the first."""
+    return max(cells, key=lambda name: select_value(r, predictions(cells[name])))
 
 
 def arm(r: Ready, cells: Sequence[Cell], point: Point, tried: int, setting: Setting) -> Arm:
@@ -387,11 +389,6 @@ def arm(r: Ready, cells: Sequence[Cell], point: Point, tried: int, setting: Sett
         seconds=tuple(float(x["seconds"][0]) for x in stored),
         steps=int(stored[0]["steps"]),
     )
-
-
-def best_of(r: Ready, cells: Sequence[Cell]) -> Cell:
-    """The seed that is best on the rows that choose."""
-    return max(cells, key=lambda c: select_value(r, predictions(c)))
 
 
 def save(found: Json, run: Path, out: Path, name: str) -> None:

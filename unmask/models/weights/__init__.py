@@ -101,9 +101,7 @@ class Loaded:
             model = make(self.shape)
         fresh = self.into(model)
         if "encoder" in fresh or sum(isinstance(part, Encoder) for part in model.modules()) != 1:
-            raise ValueError(
-                "a network with an encoder that the folder does not fill: its weights would be no numbers"
-            )
+            raise ValueError("an encoder that the folder does not fill: its weights would be no numbers")
         return model, fresh
 
 
