@@ -146,10 +146,10 @@ def test_what_few_is():
     """By the slots that are multiplied, of which every bin has as many as the fullest."""
     lay = layout(torch.full((100,), 40))
     two = torch.arange(100).repeat_interleave(2) * 40 + torch.tensor([0, 1]).repeat(100)
-    assert few(two, lay, heads=4, width=256)
+    assert few(lay.ask(two), two, lay, heads=4, width=256)
     uneven = torch.cat([torch.arange(30), two[two >= 40]])
-    assert not few(uneven, lay, heads=4, width=256)
-    assert not few(torch.arange(4000), lay, heads=4, width=256)
+    assert not few(lay.ask(uneven), uneven, lay, heads=4, width=256)
+    assert not few(lay.ask(torch.arange(4000)), torch.arange(4000), lay, heads=4, width=256)
 
 
 def test_how_much_filler(monkeypatch):

@@ -15,8 +15,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from unmask.batch import Layout
+from unmask.batch import Layout, Slots
 from unmask.models.layers import collect, drop, lengthen, spread
+
+Asked = tuple[int, Slots, Tensor]  # what `Layout.ask` says
 
 
 class _Rotate(torch.autograd.Function):
@@ -77,9 +79,16 @@ def attend(qkv: Tensor, heads: int, layout: Layout, window: int, dropout: float)
 
 
 def attend_from(
-    q: Tensor, kv: Tensor, heads: int, layout: Layout, window: int, keep: Tensor, dropout: float
+    q: Tensor,
+    kv: Tensor,
+    heads: int,
+    layout: Layout,
+    window: int,
+    keep: Tensor,
+    dropout: float,
+    asked: Asked | None = None,
 ) -> Tensor:
-    """The asked tokens over their rows: q [P, H], kv [N, 2, H], keep [P] sorted -> [P, H]."""
+    """The asked tokens over their rows: q [P, H], kv [N, 2, H], keep [P] sorted -> [P, H]. asked: of `Layout.ask`."""
     width = q.shape[-1]
     if _ragged(q, dropout) and not (
         window and layout.longest > window // 2 + 1
@@ -87,13 +96,13 @@ def attend_from(
         k, v = kv.view(layout.tokens, 2, heads, -1).unbind(1)
         bounds = torch.searchsorted(keep, layout.bounds.long()).int()  # [R + 1]
         return _varlen(q.view(len(q), heads, -1), k, v, bounds, layout, 0).reshape(-1, width)
-    size, slots, places = layout.ask(keep)
+    size, slots, places = asked or layout.ask(keep)
     boxes = spread(kv, layout.slots).view(layout.bins, layout.span, 2, heads, width // heads)
     k, v = boxes.permute(2, 0, 3, 1, 4).contiguous().unbind(0)  # [B, A, T, D]
-    asked = spread(q, slots).view(layout.bins, size, heads, -1).transpose(1, 2).contiguous()  # [B, A, Q, D]
+    asking = spread(q, slots).view(layout.bins, size, heads, -1).transpose(1, 2).contiguous()  # [B, A, Q, D]
     mask = _asked_mask(layout, window, places, q.dtype)
     mask = None if mask is None else mask[:, None]  # [B, 1, Q, T]
-    return collect(_boxed(asked, k, v, mask, dropout).transpose(1, 2).reshape(-1, width), slots)
+    return collect(_boxed(asking, k, v, mask, dropout).transpose(1, 2).reshape(-1, width), slots)
 
 
 def _asked_mask(layout: Layout, window: int, places: Tensor, dtype: torch.dtype) -> Tensor | None:
@@ -105,39 +114,38 @@ def _asked_mask(layout: Layout, window: int, places: Tensor, dtype: torch.dtype)
     return full.gather(1, places[:, :, None].expand(-1, -1, layout.span))
 
 
-def few(keep: Tensor, layout: Layout, heads: int, width: int) -> bool:
+def few(asked: Asked, keep: Tensor, layout: Layout, heads: int, width: int) -> bool:
     """Whether `attend_states` is less work for the asked tokens than a key and a value for every token.
 
     It multiplies 2 · P · H² for 2 · N · H², and over the states A times what attention over keys does, in as many slots
     of every bin as the fullest has; small products of many boxes run at half the speed of one large one, or less.
     """
-    slots = layout.bins * layout.ask(keep)[0]
+    slots = layout.bins * asked[0]
     return 2 * (slots * heads * layout.span + len(keep) * width) <= layout.tokens * width
 
 
 def attend_states(
-    q: Tensor, x: Tensor, key: Tensor, value: Tensor, layout: Layout, window: int, keep: Tensor
+    q: Tensor, x: Tensor, key: Tensor, value: Tensor, layout: Layout, window: int, asked: Asked
 ) -> Tensor:
-    """The asked tokens over their rows' states: q [P', H], x [N, H], key and value [A, D, H], keep [P] -> [P', H].
+    """The asked tokens (P) over their rows' states: q [P', H], x [N, H], key and value [A, D, H] -> [P', H].
 
-    Rows from P on are `filler`.
+    Rows from P on are `filler`; asked is what `Layout.ask` says.
 
     q · (K x) is (Kᵀ q) · x, and a mean of V x is V times the mean of x: so a token's key and value need not be worked
     out, which saves two products over N rows for two over P. A key's bias falls out of the softmax; the value's is
     the caller's to add. Without rotary positions, dropout or gradients.
     """
     heads, width = key.shape[0], x.shape[-1]
-    turned = torch.bmm(q.view(len(q), heads, -1).transpose(0, 1), key).transpose(0, 1)[
-        : len(keep)
-    ]  # [P, A, H]
-    size, slots, places = layout.ask(keep)
+    size, slots, places = asked
+    count = len(slots.slot)
+    turned = torch.bmm(q.view(len(q), heads, -1).transpose(0, 1), key).transpose(0, 1)[:count]  # [P, A, H]
     boxes = spread(x, layout.slots).view(layout.bins, layout.span, width)
-    asked = spread(turned.reshape(len(keep), -1), slots).view(layout.bins, size * heads, width)
-    scores = torch.bmm(asked, boxes.mT).view(layout.bins, size, heads, layout.span) * key.shape[1] ** -0.5
+    asking = spread(turned.reshape(count, -1), slots).view(layout.bins, size * heads, width)
+    scores = torch.bmm(asking, boxes.mT).view(layout.bins, size, heads, layout.span) * key.shape[1] ** -0.5
     mask = _asked_mask(layout, window, places, x.dtype)
     scores = scores if mask is None else scores + mask[:, :, None]
     means = torch.bmm(scores.softmax(-1).view(layout.bins, -1, layout.span), boxes)
-    means = lengthen(collect(means.view(-1, heads * width), slots), len(q) - len(keep))
+    means = lengthen(collect(means.view(-1, heads * width), slots), len(q) - count)
     means = means.view(-1, heads, width)  # [P', A, H]
     return torch.bmm(means.transpose(0, 1), value.mT).transpose(0, 1).reshape(len(q), -1)
 

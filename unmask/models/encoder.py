@@ -105,9 +105,10 @@ class Layer(nn.Module):
         more = filler(q)
         q = affine(lengthen(q, more), weight[:width], None if bias is None else bias[:width])
         able = turn is None and not dropout and not torch.is_grad_enabled() and not x.is_cuda
-        if able and few(keep, lay, heads, width):
+        asked = lay.ask(keep) if able else None
+        if asked is not None and few(asked, keep, lay, heads, width):
             key, value = weight[width:].view(2, heads, -1, width)
-            y = attend_states(q, x[: lay.tokens], key, value, lay, window, keep)
+            y = attend_states(q, x[: lay.tokens], key, value, lay, window, asked)
             return y if bias is None else y + bias[2 * width :]
         q = q[: len(keep)]
         kv = affine(x, weight[width:], None if bias is None else bias[width:])
@@ -116,7 +117,7 @@ class Layer(nn.Module):
             cos, sin = turn
             q = rotate(q[:, None], (cos[keep], sin[keep]), heads, turned=1)[:, 0]
             kv = rotate(kv, turn, heads, turned=1)
-        return lengthen(attend_from(q, kv, heads, lay, window, keep, dropout), more)
+        return lengthen(attend_from(q, kv, heads, lay, window, keep, dropout, asked), more)
 
 
 def mixed(first: Tensor, last: Tensor) -> Tensor:
