@@ -12,9 +12,6 @@ told. What was pre-trained or adapted before under `--runs` is not repeated. The
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +19,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.published_sets import unmask
 from unmask.data import english
 from unmask.quickstart import PLANS, TOKENIZERS, Job, command, job_of
 from unmask.run import Run, read_json
@@ -37,16 +35,6 @@ LINES: dict[str, list[str]] = {  # what is added to `unmask pretrain modern`
     "40 % chosen": ["--rate", "0.4"],
     "rows of 64": ["--length", "64"],
 }
-
-
-def call(words: Sequence[str]) -> None:
-    """A verb in a process of one thread. Raises SystemExit with what it said where it fails."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "unmask", *words], env=environment, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise SystemExit(f"`unmask {' '.join(words)}` failed:\n{done.stderr[-2000:]}")
 
 
 def material(runs: Path) -> dict[str, Job]:
@@ -72,13 +60,13 @@ def body(runs: Path, line: str, seconds: float, seed: int) -> Path:
 def pretrain(runs: Path, line: str, seconds: float, seed: int) -> None:
     """A body, unless it is there."""
     words = ["pretrain", "modern", str(runs / "corpus"), "--out", str(body(runs, line, seconds, seed))]
-    call([*words, "--budget", f"{seconds:g}", "--seed", str(seed), "--snapshots", "0", *LINES[line]])
+    unmask([*words, "--budget", f"{seconds:g}", "--seed", str(seed), "--snapshots", "0", *LINES[line]], 1)
 
 
 def adapt(of: Path, job: Job, factor: float) -> None:
     """Three seeds of a task from a body, unless they are there."""
     plan = replace(job.plan, pretrained=job.plan.pretrained * factor)
-    call(command(replace(job, plan=plan), of, of / "tasks" / f"{factor:g}", "pretrained", 0))
+    unmask(command(replace(job, plan=plan), of, of / "tasks" / f"{factor:g}", "pretrained", 0), 1)
 
 
 def score(of: Path, task: str, factor: float, part: str) -> dict[str, Any]:
