@@ -100,6 +100,20 @@ def test_local_mask_worked():
     assert layout(torch.tensor([3])).mask(4, torch.float32) is None  # all is near
 
 
+@pytest.mark.parametrize("window", [0, 4])
+@pytest.mark.parametrize("lengths", [[6, 6], [3, 5, 8, 1, 6, 1], [7, 2, 8, 1, 5, 5]])
+def test_lines_are_those_of_the_mask(lengths, window):
+    lay = layout(torch.tensor(lengths))
+    places = torch.arange(2 * lay.bins).view(lay.bins, 2) % lay.span
+    lines, mask = lay.lines(window, torch.float32, places), lay.mask(window, torch.float32)
+    if mask is None:
+        assert lines is None
+        return
+    full = mask[:, 0].expand(lay.bins, -1, -1)
+    own = torch.stack([full[i, places[i]] for i in range(lay.bins)])
+    assert torch.equal(lines.expand_as(own), own)
+
+
 @settings(max_examples=150, deadline=None)
 @given(LENGTHS)
 def test_every_token_has_one_slot_and_sees_its_piece_alone(lengths):

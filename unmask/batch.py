@@ -114,23 +114,24 @@ class Layout:
         window: only |i - j| <= window / 2; 0 for no bound. Empty slots see each other, so no row is without a
         key.
         """
-        local = window if window and self.longest > window // 2 + 1 else 0
-        if (local, dtype) not in self._masks:
-            self._masks[local, dtype] = self._mask(local, dtype)
-        return self._masks[local, dtype]
-
-    def _mask(self, window: int, dtype: torch.dtype) -> Tensor | None:
-        seen: Tensor | None = None
-        if self.owners is not None:
-            seen = self.owners[:, :, None] == self.owners[:, None, :]  # [B, T, T]
-        if window:
+        key = (self._reach(window), dtype)
+        if key not in self._masks:
+            owners = self.owners
+            seen = None if owners is None else owners[:, :, None] == owners[:, None, :]  # [B, T, T]
             place = torch.arange(self.span, device=self.positions.device)  # pieces are contiguous in a bin
-            near = ((place[:, None] - place[None, :]).abs() <= window // 2)[None]  # [1, T, T]
-            seen = near if seen is None else seen & near
-        if seen is None:
-            return None
-        mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-        return mask.masked_fill_(~seen, float("-inf"))[:, None]
+            found = _mask(seen, place[None, :, None], place, key[0], dtype)
+            self._masks[key] = None if found is None else found[:, None]
+        return self._masks[key]
+
+    def lines(self, window: int, dtype: torch.dtype, places: Tensor) -> Tensor | None:
+        """The lines of `mask` of some slots, places [B, Q] -> [B, Q, T], without working out the others."""
+        owners = self.owners
+        seen = None if owners is None else owners.gather(1, places)[:, :, None] == owners[:, None, :]
+        every = torch.arange(self.span, device=places.device)
+        return _mask(seen, places[:, :, None], every, self._reach(window), dtype)
+
+    def _reach(self, window: int) -> int:
+        return window if window and self.longest > window // 2 + 1 else 0
 
     def ask(self, keep: Tensor) -> tuple[int, Slots, Tensor]:
         """Bins for the asked positions alone: (slots of a bin Q, slots, place in the full bin [B, Q])."""
@@ -149,6 +150,18 @@ class Layout:
         device = keep.device
         slots = Slots(_to(token, device), _to(slot, device), _empty(slot, len(token), device))
         return width, slots, _to(places, device).view(self.bins, width)
+
+
+def _mask(
+    seen: Tensor | None, place: Tensor, other: Tensor, window: int, dtype: torch.dtype
+) -> Tensor | None:
+    """0 where a slot sees another and is within half a window, minus infinity elsewhere; None if all see all."""
+    if window:
+        near = (place - other).abs() <= window // 2
+        seen = near if seen is None else seen & near
+    if seen is None:
+        return None
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
 
 
 def layout(lengths: Tensor, device: torch.device | str = "cpu") -> Layout:

@@ -7,7 +7,7 @@ import torch
 
 from unmask.batch import Alike, layout
 from unmask.errors import UnmaskError
-from unmask.models import Shape, sized
+from unmask.models import Shape, attention, sized
 from unmask.models.attention import few
 from unmask.models.encoder import Encoder
 from unmask.models.heads import PairHead, Pooler, TokensHead
@@ -140,6 +140,30 @@ def test_where_few_are_asked_keys_and_values_are_not_worked_out(family, rows, mo
         torch.testing.assert_close(found, with_keys, rtol=1e-4, atol=1e-5)
         full = body(ids, lengths, segments)[keep]
     torch.testing.assert_close(found, full, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("lengths", [[300, 257, 256], [270], [500, 12], [8, 300, 480]])
+def test_long_rows_one_by_one(lengths, dtype, monkeypatch):
+    """What the kernel gives a row at a time is what bins give, also where a row is shorter than the keys that it takes."""
+    torch.manual_seed(2)
+    lay = layout(torch.tensor(lengths))
+    qkv = torch.randn(lay.tokens, 3, 48).to(dtype)
+    used = []
+    real = attention._by_row
+    monkeypatch.setattr(attention, "_by_row", lambda *given: used.append(1) or real(*given))
+    with torch.no_grad():
+        found = attention.attend(qkv, 3, lay, 0, 0.0)
+        assert used == [1]
+        monkeypatch.setattr(attention, "LONG", 10**6)
+        want = attention.attend(qkv, 3, lay, 0, 0.0)
+    assert used == [1]
+    near = 1e-6 if dtype == torch.float32 else 0.02
+    torch.testing.assert_close(found, want, rtol=0, atol=near)
+    qkv.requires_grad_()
+    monkeypatch.setattr(attention, "LONG", 1)
+    attention.attend(qkv, 3, lay, 0, 0.0).float().sum().backward()
+    assert used == [1]  # gradients come from bins
 
 
 def test_what_few_is():

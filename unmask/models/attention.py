@@ -1,7 +1,7 @@
 """Attention over packed rows (Vaswani et al. 2017, section 3.2), with rotary positions (Su et al. 2021).
 
 On a processor it is two batched products and a softmax over the bins of `Layout`: the fused kernel's backward
-is several times slower there in bf16. On a GPU in half precision a ragged kernel takes the packed rows as
+is several times slower there in bf16. Long rows without gradients take that kernel one by one. On a GPU in half precision a ragged kernel takes the packed rows as
 they are; otherwise the fused kernel takes bins and a mask. Queries may be fewer than keys: the last layer is
 asked for some positions only, and gives what it would have given for all, up to rounding.
 """
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from unmask.batch import Layout, Slots
 from unmask.models.layers import collect, drop, lengthen, spread
 
+LONG = 256  # mean tokens of a row from which a kernel call for each costs less than bins and their mask
 Asked = tuple[int, Slots, Tensor]  # what `Layout.ask` says
 
 
@@ -72,10 +73,39 @@ def attend(qkv: Tensor, heads: int, layout: Layout, window: int, dropout: float)
     if _ragged(qkv, dropout):
         q, k, v = qkv.view(layout.tokens, 3, heads, -1).unbind(1)
         return _varlen(q, k, v, layout.bounds, layout, window).reshape(layout.tokens, width)
+    if not (qkv.is_cuda or window or dropout or torch.is_grad_enabled()) and _long(layout):
+        return _by_row(qkv, heads, layout)
     boxes = spread(qkv, layout.slots).view(layout.bins, layout.span, 3, heads, width // heads)
     q, k, v = boxes.permute(2, 0, 3, 1, 4).contiguous().unbind(0)  # [B, A, T, D] each
     out = _boxed(q, k, v, layout.mask(window, qkv.dtype), dropout)
     return collect(out.transpose(1, 2).reshape(-1, width), layout.slots)
+
+
+def _long(layout: Layout) -> bool:
+    return layout.tokens >= LONG * len(layout.lengths)
+
+
+def _by_row(qkv: Tensor, heads: int, layout: Layout) -> Tensor:
+    """`attend` a row at a time by the fused kernel, which reads the packed tokens where they lie.
+
+    It takes up to three times as long for odd numbers of keys in bf16, so some keys of the neighbours are read with a
+    row's own, and masked.
+    """
+    out = torch.empty_like(qkv[:, 0])  # [N, H]
+    split = qkv.view(len(qkv), 3, heads, -1).permute(1, 2, 0, 3)  # [3, A, N, D]
+    for begin, size in zip(layout.starts.tolist(), layout.lengths.tolist(), strict=True):
+        end, keys = begin + size, min(len(qkv), size + -size % 16)
+        at = min(begin, len(qkv) - keys)
+        q = split[:1, :, begin:end]  # [1, A, T, D]
+        k, v = split[1:2, :, at : at + keys], split[2:, :, at : at + keys]
+        mask = None
+        if keys > size:
+            mask = torch.full((keys,), float("-inf"), dtype=q.dtype)
+            mask[begin - at : end - at] = 0.0
+            mask = mask.expand(1, 1, size, keys)
+        found = F.scaled_dot_product_attention(q, k, v, mask)
+        out[begin:end].view(size, heads, -1).copy_(found[0].transpose(0, 1))
+    return out
 
 
 def attend_from(
@@ -100,18 +130,9 @@ def attend_from(
     boxes = spread(kv, layout.slots).view(layout.bins, layout.span, 2, heads, width // heads)
     k, v = boxes.permute(2, 0, 3, 1, 4).contiguous().unbind(0)  # [B, A, T, D]
     asking = spread(q, slots).view(layout.bins, size, heads, -1).transpose(1, 2).contiguous()  # [B, A, Q, D]
-    mask = _asked_mask(layout, window, places, q.dtype)
+    mask = layout.lines(window, q.dtype, places)
     mask = None if mask is None else mask[:, None]  # [B, 1, Q, T]
     return collect(_boxed(asking, k, v, mask, dropout).transpose(1, 2).reshape(-1, width), slots)
-
-
-def _asked_mask(layout: Layout, window: int, places: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """The lines of `Layout.mask` that belong to the asked slots: places [B, Q] -> [B, Q, T]."""
-    mask = layout.mask(window, dtype)
-    if mask is None:
-        return None
-    full = mask[:, 0].expand(layout.bins, -1, -1)
-    return full.gather(1, places[:, :, None].expand(-1, -1, layout.span))
 
 
 def few(asked: Asked, keep: Tensor, layout: Layout, heads: int, width: int) -> bool:
@@ -142,7 +163,7 @@ def attend_states(
     boxes = spread(x, layout.slots).view(layout.bins, layout.span, width)
     asking = spread(turned.reshape(count, -1), slots).view(layout.bins, size * heads, width)
     scores = torch.bmm(asking, boxes.mT).view(layout.bins, size, heads, layout.span) * key.shape[1] ** -0.5
-    mask = _asked_mask(layout, window, places, x.dtype)
+    mask = layout.lines(window, x.dtype, places)
     scores = scores if mask is None else scores + mask[:, :, None]
     means = torch.bmm(scores.softmax(-1).view(layout.bins, -1, layout.span), boxes)
     means = lengthen(collect(means.view(-1, heads * width), slots), len(q) - count)
