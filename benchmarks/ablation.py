@@ -29,6 +29,7 @@ class Part:
     until: float
     training: dict[str, Any] = field(default_factory=dict)  # length and batch
     recipe: dict[str, Any] = field(default_factory=dict)
+    layers: int = 0  # of the network meanwhile; 0: all
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Change:
     recipe: dict[str, Any] = field(default_factory=dict)
     shape: dict[str, Any] = field(default_factory=dict)
     before: tuple[Part, ...] = ()
+    variant: str = ""  # of benchmarks.variants
 
 
 CHANGES = (
@@ -73,6 +75,10 @@ CHANGES = (
         {"rate": 0.15},
         before=(Part(0.6, recipe={"rate": 0.3}),),
     ),
+    Change("depth 2, then 4", "better by 0.05", before=(Part(0.4, layers=2),)),
+    Change("untied", "worse by 0.1: a second table to learn and to move", variant="untied"),
+    Change("embeddings before every layer", "better by 0.03", variant="embeddings"),
+    Change("values of the first layer in all", "better by 0.03", variant="values"),
     Change("post-norm", "worse by 0.5: needs a lower rate", shape={"norm": "post"}),
     Change("learned positions", "worse by 0.1", shape={"rotary": None}),
     Change("no gate, inner width 4 H", "within 0.03", shape={"gate": False, "inner": 1024}),
@@ -111,10 +117,11 @@ def run(folder: str, change: Change, seed: int, seconds: float) -> dict[str, Any
     for part in change.before:
         own = replace(training, **part.training)
         assert own.length and own.batch
-        before.append(Phase(part.until, replace(recipe, **part.recipe), own.length, own.batch))
+        before.append(Phase(part.until, replace(recipe, **part.recipe), own.length, own.batch, part.layers))
     result = train_for(
-        recipe, shape, training, m.store, lambda model: look(recipe, model), processor=True, before=before
-    )
+        recipe, shape, training, m.store, lambda model: look(recipe, model), processor=True, before=before,
+        variant=change.variant,
+    )  # fmt: skip
     write_json(path, result)
     return result
 

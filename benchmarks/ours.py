@@ -11,12 +11,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from benchmarks.variants import VARIANTS, stack
 from unmask.jobs.feed import ahead, updates
 from unmask.models import Shape
 from unmask.optim import Optimizer, rate
@@ -30,12 +31,16 @@ from unmask.train import Step, Training, steps, working_precision
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a run: until which share of it, with which recipe's noise, on how many rows of what length."""
+    """A part of a run: until which share of it, with which recipe's noise, on how many rows of what length.
+
+    layers: how many the network has meanwhile; before the next part they are stacked. 0 for all.
+    """
 
     until: float
     recipe: Recipe
     length: int
     batch: int
+    layers: int = 0
 
 
 def going(
@@ -74,24 +79,36 @@ def train_for(
     looks: int = 1,
     processor: bool = False,
     before: Sequence[Phase] = (),
+    variant: str = "",
 ) -> dict[str, Any]:
     """Train for `training.budget` seconds, or `training.steps` updates, and look `looks` times, the last at the end.
 
     `training` is resolved. `before` are parts of the run that differ in rows and noise, each until its share of the
-    run. Returns steps, tokens, seconds, the curve of (seconds, look) and the settings.
+    run. `variant`: a key of `benchmarks.variants.VARIANTS`. Returns steps, tokens, seconds, the curve of (seconds,
+    look) and the settings.
     """
     assert training.batch and training.length and training.learning_rate and training.schedule
     vocab = store.tokenizer.vocab
     torch.manual_seed(training.seed)
-    model = recipe.network(shape, vocab).eval()
-    optimizer = Optimizer(
-        model.named_parameters(),
-        kind=training.optimizer or "adamw",
-        weight_decay=training.weight_decay or 0.0,
-        beta1=training.beta1 or 0.9,
-        beta2=training.beta2 or 0.98,
-        working=working_precision(training.precision, torch.device("cpu")),
-    )
+
+    def made(layers: int, weights: dict[str, torch.Tensor] | None = None) -> tuple[nn.Module, Optimizer]:
+        network = recipe.network(replace(shape, layers=layers or shape.layers), vocab).eval()
+        VARIANTS[variant](network)
+        if weights is not None:
+            stack(network, weights)
+        optimizer = Optimizer(
+            network.named_parameters(),
+            kind=training.optimizer or "adamw",
+            weight_decay=training.weight_decay or 0.0,
+            beta1=training.beta1 or 0.9,
+            beta2=training.beta2 or 0.98,
+            working=working_precision(training.precision, torch.device("cpu")),
+        )
+        return network, optimizer
+
+    phases = (*before, Phase(math.inf, recipe, training.length, training.batch))
+    depth = phases[0].layers
+    model, optimizer = made(depth)
     now = time.process_time if processor else time.perf_counter
     started, paused, here, number, tokens, looked = now(), 0.0, 0.0, 0, 0, 0.0
     curve: list[tuple[float, float]] = []
@@ -118,7 +135,10 @@ def train_for(
             number >= training.steps if training.steps is not None else seconds() >= (training.budget or 0.0)
         )
 
-    for phase in (*before, Phase(math.inf, recipe, training.length, training.batch)):
+    for phase in phases:
+        if phase.layers != depth:
+            depth = phase.layers
+            model, optimizer = made(depth, optimizer.weights())
         taken = going(
             phase.recipe, model, phase.recipe.rows(store, phase.length, training.seed), vocab, optimizer,
             learning_rate, start=number, batch=phase.batch, accumulate=training.accumulate, seed=training.seed,

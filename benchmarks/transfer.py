@@ -6,15 +6,16 @@ The loss alone misleads: bodies trained with Muon fill blanks better and are wor
 Every line is `modern` at size mini with one change, on the corpus of the English quickstart, a budget of one thread a
 body, two beside each other. Each body is adapted to the quickstart's tasks, three seeds, at its rate for pre-trained
 bodies times each factor; for a line the factor is chosen on dev (mean over its bodies of the median), and test is
-told. What was pre-trained or adapted before under `--runs` is not repeated. The table is printed as Markdown.
+told. Held-out nats of different vocabularies do not compare; scores do. What was pre-trained or adapted before under
+`--runs` is not repeated. The table is printed as Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -25,30 +26,46 @@ from unmask.quickstart import PLANS, TOKENIZERS, Job, command, job_of
 from unmask.run import Run, read_json
 from unmask.store.build import build
 
-LINES: dict[str, list[str]] = {  # what is added to `unmask pretrain modern`
-    "default": [],
-    "Muon at 4e-3": ["--optimizer", "muon", "--learning-rate", "4e-3"],
-    "Muon at 4e-3, decay 0.1": [
-        *("--optimizer", "muon", "--learning-rate", "4e-3"),
-        *("--weight-decay", "0.1"),
-    ],
-    "40 % chosen": ["--rate", "0.4"],
-    "rows of 64": ["--length", "64"],
+@dataclass(frozen=True)
+class Line:
+    """What is added to `unmask pretrain modern`, and the pieces of the tokenizer."""
+
+    words: tuple[str, ...] = ()
+    vocab: int = 8192
+
+
+LINES = {
+    "default": Line(),
+    "Muon at 4e-3": Line(("--optimizer", "muon", "--learning-rate", "4e-3")),
+    "Muon at 4e-3, decay 0.1": Line(
+        ("--optimizer", "muon", "--learning-rate", "4e-3", "--weight-decay", "0.1")
+    ),
+    "40 % chosen": Line(("--rate", "0.4")),
+    "rows of 64": Line(("--length", "64")),
+    "vocabulary 4,096": Line(vocab=4096),
+    "vocabulary 16,384": Line(vocab=16384),
 }
 
 
-def material(runs: Path) -> dict[str, Job]:
-    """The quickstart's corpus, and its tasks by name."""
+def corpus(runs: Path, vocab: int) -> Path:
+    """Where the corpus with so many pieces is or will be."""
+    return runs / f"corpus-{vocab}"
+
+
+def material(runs: Path, vocabularies: Iterable[int]) -> dict[str, Job]:
+    """The quickstart's text as corpora, and its tasks by name."""
     files = [f for f in english.write_tasks(runs / "labels", 0) if f.name in PLANS["en"]]
     excluded = sorted({text for f in files for text in f.excluded})
-    if not (runs / "corpus" / "manifest.json").exists():
-        build(
-            documents=english.documents(0),
-            out=runs / "corpus",
-            tokenizer=TOKENIZERS["en"],
-            language="en",
-            exclude=excluded,
-        )
+    for vocab in vocabularies:
+        if not (corpus(runs, vocab) / "manifest.json").exists():
+            build(
+                documents=english.documents(0),
+                out=corpus(runs, vocab),
+                tokenizer=TOKENIZERS["en"],
+                vocab_size=vocab,
+                language="en",
+                exclude=excluded,
+            )
     return {f.name: job_of(f, PLANS["en"][f.name]) for f in files}
 
 
@@ -59,8 +76,9 @@ def body(runs: Path, line: str, seconds: float, seed: int) -> Path:
 
 def pretrain(runs: Path, line: str, seconds: float, seed: int) -> None:
     """A body, unless it is there."""
-    words = ["pretrain", "modern", str(runs / "corpus"), "--out", str(body(runs, line, seconds, seed))]
-    unmask([*words, "--budget", f"{seconds:g}", "--seed", str(seed), "--snapshots", "0", *LINES[line]], 1)
+    one, out = LINES[line], str(body(runs, line, seconds, seed))
+    words = ["pretrain", "modern", str(corpus(runs, one.vocab)), "--out", out, "--budget", f"{seconds:g}"]
+    unmask([*words, "--seed", str(seed), "--snapshots", "0", *one.words], 1)
 
 
 def adapt(of: Path, job: Job, factor: float) -> None:
@@ -96,7 +114,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/transfer"))
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
-    jobs = material(args.runs)
+    jobs = material(args.runs, {LINES[name].vocab for name in args.only})
     seeds = range(1, args.bodies + 1)
     with ThreadPoolExecutor(args.processes) as pool:
         list(
