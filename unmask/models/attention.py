@@ -178,7 +178,7 @@ def _boxed(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float)
     boxes, width = q.shape[:2], q.shape[-1]
     scores = torch.bmm(q.flatten(0, 1) * width**-0.5, k.flatten(0, 1).mT)  # [B * A, Q, T]
     if mask is not None:
-        scores = (scores.view(*boxes, *scores.shape[1:]) + mask).flatten(0, 1)
+        scores.view(*boxes, *scores.shape[1:]).add_(mask)  # in place: a product's gradient needs no result
     shares = drop(scores.softmax(-1), dropout)
     return torch.bmm(shares, v.flatten(0, 1)).view(q.shape)
 
