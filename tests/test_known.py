@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -118,9 +118,29 @@ def test_words_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatc
     check(tokenizer, known, ["x" * 65_535])  # offsets are kept in 16 bits
     assert known.encode(["x" * 65_536]) is None
     monkeypatch.setattr("unmask.tokens.known._MOST_CHARACTERS", 200)
+    begins = []
     for n in range(30):
         check(tokenizer, known, [f"{n}" * 30 + f" word{n} {TEXT[n % 2]}"])
-        assert len(known._characters) == known._begin[-1] <= 200
+        begins.append(int(known._begin[known._count]))
+    assert max(begins) <= 200
+    assert sum(b < a for a, b in pairwise(begins)) > 3  # it started anew, and found the same
+
+
+@pytest.mark.parametrize(("name", "kind"), [("wordpiece", "bert"), ("bpe", "bytes")])
+def test_more_tokens_than_there_is_room_for_start_anew(
+    name: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A character may have several tokens; their places are as bounded as those of characters."""
+    monkeypatch.setattr("unmask.tokens.known._MOST_TOKENS", 60)
+    tokenizer = TOKENIZERS[name]
+    known = Known(tokenizer._inner, kind)
+    counts = []
+    for n in range(30):
+        check(tokenizer, known, [f"word{n} \U0001f984{n}"])
+        counts.append(int(known._first[known._count]))
+    assert max(counts) <= 60
+    assert sum(b < a for a, b in pairwise(counts)) > 1
+    assert known.encode([" ".join(f"a{n}" for n in range(100))]) is None
 
 
 def test_one_hash_for_two_words_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

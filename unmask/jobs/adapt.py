@@ -220,7 +220,8 @@ def outputs(
 ) -> list[Any]:
     """What the model says of every window, in their order; computed in batches of like length."""
     order = sorted(range(len(windows)), key=lambda n: len(windows[n].ids))
-    examples = [task.example(windows[n], vocab, generator(0, "window", 0)) for n in order]
+    unused = generator(0, "window", 0)  # only a window to learn from is drawn
+    examples = [task.example(windows[n], vocab, unused) for n in order]
     found: list[Any] = []
     was = model.training
     model.eval()

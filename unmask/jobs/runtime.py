@@ -75,7 +75,8 @@ def said_by(session: Session, tuned: Tuned, examples: Examples) -> list[dict[str
         overlap=note.overlap,
         training=False,
     ).rows
-    drawn = [note.task.example(window, vocab, generator(0, "window", 0)) for window in windows]
+    unused = generator(0, "window", 0)  # only a window to learn from is drawn
+    drawn = [note.task.example(window, vocab, unused) for window in windows]
     found = [one for some in portions(drawn) for one in _said(session, some)]
     return note.task.join(examples, windows, found, note.labels)
 

@@ -120,11 +120,12 @@ class Frame:
 
     def row(self, a: np.ndarray, b: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """ids and segments.  # [T] int64 each"""
-        v = self.vocab
-        first = [v.cls, *a, v.sep]
-        second = [] if b is None else [*([v.sep] * (self.separators - 1)), *b, v.sep]
-        ids = np.array([*first, *second], np.int64)
-        segments = np.repeat(np.array([0, 1], np.int64), [len(first), len(second)]) if self.segments else None
+        first, second = len(a) + 2, 0 if b is None else len(b) + self.separators
+        ids = np.full(first + second, self.vocab.sep, np.int64)
+        ids[0], ids[1 : first - 1] = self.vocab.cls, a
+        if b is not None:
+            ids[first + self.separators - 1 : -1] = b
+        segments = np.repeat(np.array([0, 1], np.int64), [first, second]) if self.segments else None
         return ids, segments
 
 

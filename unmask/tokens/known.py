@@ -28,6 +28,7 @@ _TOGETHER = 1 << 18  # characters that are worked out at once: some dozens of by
 _SLOTS = 19  # bits of the table in which hashes are looked up
 _MOST = 1 << 18  # words that are kept; then it starts anew
 _MOST_CHARACTERS = 1 << 22  # of them together: some texts have words without end
+_MOST_TOKENS = 4 * _MOST_CHARACTERS  # a character has four bytes at most
 _LONGEST = (1 << 16) - 1  # characters of a word
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2⁶⁴
 
@@ -104,17 +105,19 @@ class Known:
     def __init__(self, inner: tokenizers.Tokenizer, kind: str) -> None:
         self._inner, self._kind = inner, kind
         self._powers = self._inverses = np.ones(1, np.uint64)
-        self._forget()
-
-    def _forget(self) -> None:
         self._hashes = np.zeros(1 << _SLOTS, np.uint64)
         self._words = np.full(1 << _SLOTS, -1, np.int32)  # the word in every slot
+        # As long as they may ever be: what nothing was written to takes no memory, and nothing is ever moved.
+        self._first = np.zeros(_MOST + 1, np.int32)  # [words + 1, …] first token of every word
+        self._begin = np.zeros(_MOST + 1, np.int32)  # [words + 1, …] first character
+        self._characters = np.empty(_MOST_CHARACTERS, np.uint32)
+        self._ids = np.empty(_MOST_TOKENS, np.int32)
+        self._offsets = np.empty((_MOST_TOKENS, 2), np.uint16)
         self._count = 0
-        self._first = np.zeros(1, np.int32)  # [words + 1] first token of every word
-        self._begin = np.zeros(1, np.int32)  # [words + 1] first character
-        self._characters = np.zeros(0, np.uint32)
-        self._ids = np.zeros(0, np.int32)
-        self._offsets = np.zeros((0, 2), np.uint16)
+
+    def _forget(self) -> None:
+        self._hashes.fill(0)
+        self._count = 0
 
     def encode(self, texts: list[str]) -> Flat | None:
         """Ids `[n]`, offsets `[n, 2]` within each text and counts `[texts]`; None where the library must do it."""
@@ -145,7 +148,7 @@ class Known:
         found = self._find(joined, codes, begins, lengths, hashes)
         if found is None:
             return None
-        counts = (self._first[1:] - self._first[:-1])[found]  # [chunks] tokens
+        counts = self._first[found + 1] - self._first[found]  # [words of the texts] tokens
         upto = np.concatenate([[0], np.cumsum(counts)])
         place = np.arange(upto[-1]) + np.repeat(self._first[found] - upto[:-1], counts)
         bounds = upto[np.searchsorted(begins, ends, "left")]
@@ -219,17 +222,16 @@ class Known:
             fresh = lengths[missing[chosen]]
             if fresh.max() > _LONGEST:
                 return None
-            if self._count + len(new) > _MOST or self._begin[-1] + fresh.sum() > _MOST_CHARACTERS:
+            words[missing] = (self._count + which).astype(np.int32)
+            if not self._learn(joined, codes, begins[missing[chosen]], fresh, new):
                 if self._count == 0:
                     return None
                 self._forget()
                 return self._find(joined, codes, begins, lengths, hashes)
-            words[missing] = (self._count + which).astype(np.int32)
-            self._learn(joined, codes, begins[missing[chosen]], lengths[missing[chosen]], new)
         at = np.concatenate([[0], np.cumsum(lengths)])
         own = np.arange(at[-1]) + np.repeat(begins - at[:-1], lengths)
         held = np.arange(at[-1]) + np.repeat(self._begin[words] - at[:-1], lengths)
-        alike = np.array_equal(lengths, (self._begin[1:] - self._begin[:-1])[words])
+        alike = np.array_equal(lengths, self._begin[words + 1] - self._begin[words])
         return words if alike and np.array_equal(codes[own], self._characters[held]) else None
 
     def _learn(
@@ -239,24 +241,30 @@ class Known:
         begins: NDArray[np.int64],
         lengths: NDArray[np.int64],
         hashes: NDArray[np.uint64],
-    ) -> None:
+    ) -> bool:
+        """Keep some words that were not known; false if there is no room for them."""
+        count, at = self._count, np.concatenate([[0], np.cumsum(lengths)])
+        first, begin = int(self._first[count]), int(self._begin[count])
+        until, end = count + len(hashes), begin + int(at[-1])
+        if until > _MOST or end > _MOST_CHARACTERS:
+            return False
         spans = zip(begins.tolist(), (begins + lengths).tolist(), strict=True)
         bare = self._kind == "bert" and not np.isin(_classes()[codes[begins]], (SPACE, MARK)).any()
         ids, offsets, counts = self._ask([joined[a:b] for a, b in spans], lengths, together=bare)
-        at = np.concatenate([[0], np.cumsum(lengths)])
-        own = np.arange(at[-1]) + np.repeat(begins - at[:-1], lengths)
-        self._characters = np.concatenate([self._characters, codes[own]])
-        self._ids = np.concatenate([self._ids, ids])
-        self._offsets = np.concatenate([self._offsets, offsets.astype(np.uint16)])
-        self._first = np.append(self._first, self._first[-1] + np.cumsum(counts, dtype=np.int32))
-        self._begin = np.append(self._begin, self._begin[-1] + np.cumsum(lengths, dtype=np.int32))
+        if first + len(ids) > _MOST_TOKENS:
+            return False
+        self._characters[begin:end] = codes[np.arange(at[-1]) + np.repeat(begins - at[:-1], lengths)]
+        self._ids[first : first + len(ids)], self._offsets[first : first + len(ids)] = ids, offsets
+        self._first[count + 1 : until + 1] = first + np.cumsum(counts)
+        self._begin[count + 1 : until + 1] = begin + at[1:]
         left = np.arange(len(hashes))
         for slots in _slots(hashes):  # a word whose two slots are taken is learnt again whenever it comes
             left = left[self._hashes[slots[left]] == 0]
             self._hashes[slots[left]] = hashes[left]
-            self._words[slots[left]] = (self._count + left).astype(np.int32)
+            self._words[slots[left]] = (count + left).astype(np.int32)
             left = np.flatnonzero(self._hashes[slots] != hashes)
-        self._count += len(hashes)
+        self._count = until
+        return True
 
     def _ask(self, words: list[str], lengths: NDArray[np.int64], *, together: bool) -> Flat:
         """What the library says of some words; together: it may read them as one text, divided by spaces."""

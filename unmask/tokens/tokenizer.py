@@ -68,7 +68,13 @@ class Encoded:
 
     ids: NDArray[np.int32]  # [n]
     offsets: NDArray[np.int32]  # [n, 2] characters of the original text, end exclusive
-    word_starts: NDArray[np.bool_]  # [n] the first token of a word
+    text: str
+    language: str
+
+    @cached_property
+    def word_starts(self) -> NDArray[np.bool_]:
+        """The first token of every word: `[n]`. Worked out when it is asked for; most tasks never do."""
+        return token_starts(word_starts(self.text, self.language), self.offsets)
 
 
 class Tokenizer:
@@ -160,9 +166,7 @@ class Tokenizer:
         ends = np.cumsum(counts)
         found = []
         for text, begin, end in zip(texts, ends - counts, ends, strict=True):
-            spans = offsets[begin:end]
-            starts = token_starts(word_starts(text, self.language), spans)
-            found.append(Encoded(ids[begin:end], spans, starts))
+            found.append(Encoded(ids[begin:end], offsets[begin:end], text, self.language))
         return found
 
     @no_panic()
