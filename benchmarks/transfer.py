@@ -26,6 +26,7 @@ from unmask.quickstart import PLANS, TOKENIZERS, Job, command, job_of
 from unmask.run import Run, read_json
 from unmask.store.build import build
 
+
 @dataclass(frozen=True)
 class Line:
     """What is added to `unmask pretrain modern`, and the pieces of the tokenizer."""

@@ -145,7 +145,7 @@ def test_where_few_are_asked_keys_and_values_are_not_worked_out(family, rows, mo
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("lengths", [[300, 257, 256], [270], [500, 12], [8, 300, 480]])
 def test_long_rows_one_by_one(lengths, dtype, monkeypatch):
-    """What the kernel gives a row at a time is what bins give, also where a row is shorter than the keys that it takes."""
+    """The kernel a row at a time gives what bins give, also where a row is shorter than the keys that it takes."""
     torch.manual_seed(2)
     lay = layout(torch.tensor(lengths))
     qkv = torch.randn(lay.tokens, 3, 48).to(dtype)

@@ -124,7 +124,7 @@ def test_numbers_are_those_of_the_runs(page: Page) -> None:
         assert cells.startswith(line)
         assert f" {'–' if majority is None else majority} 500 / 1,000" in cells[len(line) : len(line) + 200]
     (title,) = re.findall(r"<h1>(.*?)</h1>", page.source)
-    assert title.startswith("Pre-training helped in 4 of 4 tasks; in 3 the worst pre-trained seed")
+    assert title.startswith("Pre-training is ahead in 4 of 4 tasks; in 3 the worst pre-trained seed")
     assert "8,192 tokens a second" in page.text  # over the whole run; its last line says 8,500
     assert "2.46 million" in page.text and "3.31" in page.text and "39.6 %" not in page.text
 

@@ -48,14 +48,14 @@ def test_headline_counts() -> None:
     likely = row(seeds(60, 61, 64), seeds(63, 65, 66))
     worse = row(seeds(60, 61, 62), seeds(57, 58, 59))
     assert headline([clear, likely]) == (
-        "Pre-training helped in 2 of 2 tasks; in 1 the worst pre-trained seed beats the best from-scratch seed"
+        "Pre-training is ahead in 2 of 2 tasks; in 1 the worst pre-trained seed beats the best from-scratch seed"
     )
     assert headline([clear, clear]) == (
-        "Pre-training helped in 2 of 2 tasks; in each the worst pre-trained seed beats the best from-scratch seed"
+        "Pre-training is ahead in 2 of 2 tasks; in each the worst pre-trained seed beats the best from-scratch seed"
     )
-    assert headline([worse]) == "Pre-training helped in 0 of 1 task; it clearly hurt in 1"
+    assert headline([worse]) == "Pre-training is ahead in 0 of 1 task; it clearly hurt in 1"
     assert headline([row(seeds(60), seeds(70))]) == (
-        "Pre-training helped in 1 of 1 task; some starts have one seed alone, which shows no spread"
+        "Pre-training is ahead in 1 of 1 task; some starts have one seed alone, which shows no spread"
     )
     assert headline([row(None, seeds(70, 71))]) is None
 
@@ -81,6 +81,13 @@ def test_pairs_need_the_same_rows(folders: Callable[[str], Path]) -> None:
     assert [one.difference for one in apart] == [None, None]
 
 
+@pytest.mark.parametrize("name", ["shape", "family"])
+def test_pairs_need_the_same_network(folders: Callable[[str], Path], name: str) -> None:
+    pretrained, scratch = read_run(folders("finetune")), read_run(folders("scratch"))
+    scratch.evaluations["finetune"][name] = "another"
+    assert [one.difference for one in paired([scratch, pretrained])] == [None, None]
+
+
 def test_table_keeps_numbers_and_columns(folders: Callable[[str], Path]) -> None:
     tasks = json.loads((folders("quickstart") / "results.json").read_text())["tasks"]
     text = results_table(tasks)
@@ -90,7 +97,7 @@ def test_table_keeps_numbers_and_columns(folders: Callable[[str], Path]) -> None
     assert "seeds overlap" in lines[5]
     # Chinese characters take two places each: the numbers still stand under one another.
     assert len({cell_len(line[: line.index("]")]) for line in lines[2:6]}) == 1
-    assert lines[-1].startswith("Pre-training helped in 4 of 4 tasks; in 3 the worst")
+    assert lines[-1].startswith("Pre-training is ahead in 4 of 4 tasks; in 3 the worst")
 
 
 def test_table_shows_what_would_hide() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -61,6 +62,12 @@ def test_threshold_is_the_best_of_all(seed: int) -> None:
 
     chosen = f1(choose_threshold(margins, texts, golds, "squad"))
     assert chosen == pytest.approx(max(f1(t) for t in np.arange(-5, 5, 0.05)))
+
+
+def test_a_threshold_is_a_number_beside_an_empty_passage() -> None:
+    """Its margin is infinite: no span can be said of it."""
+    found = choose_threshold([-1.0, 2.0, math.inf], ["a", "b", ""], [["a"], ["b"], []], "squad")
+    assert math.isfinite(found) and 2.0 < found < math.inf
 
 
 def test_the_place_of_an_answer_in_its_training_window_tells_nothing() -> None:

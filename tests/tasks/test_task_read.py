@@ -136,6 +136,8 @@ def test_conllu_skips_ranges_and_empty_nodes(tmp_path: Path, name: str) -> None:
         ("a.conllu", "# text = nothing\n\n" + CONLLU, "line 1: a sentence with no words"),
         ("a.conllu", "1\tmar\tNOUN\n", "line 1: 3 columns"),
         ("a.conllu", "x\tmar\tmar\tNOUN\t_\t_\t0\troot\t_\t_\n", 'line 1: the word number is "x"'),
+        ("a.conllu", "1\tmar\tmar\t\t_\t_\t0\troot\t_\t_\n", "line 1: an empty tag"),
+        ("a.conllu", "1\t\tmar\tNOUN\t_\t_\t0\troot\t_\t_\n", "line 1: an empty word"),
         ("a.conll", "-DOCSTART- O\n\n", "no sentence"),
     ],
 )

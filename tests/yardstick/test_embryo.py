@@ -29,7 +29,7 @@ from unmask.yardstick.embryo.bodies import bodies_of
 from unmask.yardstick.embryo.look import masked_says, reader_with, seen_hits
 from unmask.yardstick.embryo.order import bins, control, half, learnt
 from unmask.yardstick.embryo.probes import accuracy, layers_of, probe_of, states
-from unmask.yardstick.embryo.tagged import read_conllu, sample
+from unmask.yardstick.embryo.tagged import Sample, Word, read_conllu, sample
 
 NOUNS = "cat dog house river garden stone tree boat".split()
 VERBS = "sees likes finds takes moves holds".split()
@@ -203,6 +203,16 @@ def test_a_probe_finds_what_is_there_and_not_what_is_not(root: Path) -> None:
     noise[:, 0] += 8 * probe.target
     assert accuracy(probe, noise) > 95
     assert layers_of(12) == [3, 6, 9, 12] and layers_of(2) == [1, 2] and layers_of(24) == [6, 12, 18, 24]
+
+
+@pytest.mark.parametrize(("labels", "rows"), [("aaaa", 4), ("abab", 1)])
+def test_a_probe_needs_two_classes_and_words_to_test(labels: str, rows: int) -> None:
+    """Told before any snapshot is opened: with one class, or all words in one row, there is nothing to measure."""
+    ids = np.array([7])
+    words = [Word(n % rows, np.array([0]), ids, label, 0.1) for n, label in enumerate(labels)]
+    classes = {c: [n for n, label in enumerate(labels) if label == c] for c in sorted(set(labels))}
+    with pytest.raises(UnmaskError, match="a probe learns two classes"):
+        probe_of(Sample([ids] * rows, words, classes, {}, {}))
 
 
 def test_words_are_counted_and_unknown_ones_left_out(root: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +21,9 @@ from unmask.models.encoder import Encoder
 from unmask.models.heads import TokensHead
 from unmask.models.weights import save_pretrained
 from unmask.tokens import train_tokenizer
+from unmask.yardstick import runner
 from unmask.yardstick.runner import run_suite
-from unmask.yardstick.setting import Setting
+from unmask.yardstick.setting import Point, Setting
 from unmask.yardstick.suites import Suite, load_suite
 from unmask.yardstick.table import table
 
@@ -279,6 +281,34 @@ def test_bad_input_before_any_training(body: Path, tmp_path: Path, change: Any, 
     with pytest.raises(UnmaskError, match=message):
         run(suite, body, tmp_path / "data", tmp_path / "out", replace(QUICK, tasks="CoLA"))
     assert not (tmp_path / "out/cells").exists()
+
+
+def test_what_is_asked_with_anothers_model_needs_that_one(body: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "diagnostic"
+    folder.mkdir(parents=True)
+    ax = next(t for t in load_suite("glue").task if t.name == "AX")
+    for part in (*ax.dev, *ax.report, *ax.test):
+        place = tmp_path / "data" / part.file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("index\tsentence1\tsentence2\n", encoding="utf-8")
+    with pytest.raises(UnmaskError, match="AX has no training of its own — name MNLI too"):
+        run_suite(
+            "glue", body, data=tmp_path / "data", out=tmp_path / "out", setting=replace(QUICK, tasks="AX")
+        )
+
+
+def test_lengths_have_cells_of_their_own() -> None:
+    ready = SimpleNamespace(
+        task=next(t for t in load_suite("glue").task if t.name == "CoLA"),
+        files={"train": Path("a"), "select": Path("b")},
+        parts={},
+    )
+    point = Point(1e-4, 1.0)
+    made = [
+        runner.make_cell(ready, "pretrained", point, 0, model=Path("m"), out=Path("o"), setting=s, keep=False).folder
+        for s in (QUICK, replace(QUICK, length=32), replace(QUICK, length=64))
+    ]  # fmt: skip
+    assert len(set(made)) == 3
 
 
 def test_wrong_folders_and_names(body: Path, tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from unmask.errors import UnmaskError
+from unmask.tasks import Answer
 from unmask.yardstick import superglue
 from unmask.yardstick.rows import Item, Rows, read_part
 from unmask.yardstick.runner import prepare
 from unmask.yardstick.setting import Setting
-from unmask.yardstick.split import halves, limited
+from unmask.yardstick.split import halves, limited, write
 from unmask.yardstick.suites import Part, SuiteTask, absent, load_suite, shipped
 
 COUNTS = {  # train, dev, test of GLUE
@@ -180,6 +181,20 @@ def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
         read_part(t, Part("train.tsv"), tmp_path, labelled=True)
 
 
+def test_short_rows_are_told_by_the_names_of_their_columns(tmp_path: Path) -> None:
+    put(tmp_path, "train.tsv", ["review\tlabel", "nice"])
+    with pytest.raises(UnmaskError, match="line 2: too few columns — review, label .* were expected"):
+        read_part(load_suite(mine(tmp_path)).task[0], Part("train.tsv"), tmp_path, labelled=True)
+
+
+def test_the_index_of_a_row_is_what_stands_in_the_file(tmp_path: Path) -> None:
+    t = task("CB", "superglue")
+    row = {"premise": "a", "hypothesis": "b", "label": "neutral"}
+    put(tmp_path, "CB/test.jsonl", [json.dumps({**row, "idx": 3}), json.dumps({**row, "idx": "x4"})])
+    found = read_part(t, replace(t.test[0], rows=2), tmp_path, labelled=False)
+    assert [item.index for item in found.items] == [3, "x4"]
+
+
 # -- SuperGLUE ---------------------------------------------------------------------------------------------------
 
 
@@ -222,6 +237,18 @@ def test_superglue_rows_that_lack_something() -> None:
         read(
             "copa", {"premise": "a", "choice1": "b", "choice2": "c", "question": "why", "idx": 0, "label": 0}
         )
+
+
+def test_questions_keep_their_order_wherever_their_articles_lie(tmp_path: Path) -> None:
+    asked = [("A", "one"), ("B", "two"), ("A", "one"), ("A", "three"), ("A", "three")]
+    items = [
+        Item(n, (f"q{n}", text), [("x", None)], group, key=f"k{n}") for n, (group, text) in enumerate(asked)
+    ]
+    own = replace(task("CoLA"), kind="answer")
+    path = write(own, Rows(tuple(items), where="here"), tmp_path / "rows")
+    read = Answer().read(path)
+    assert [x.id for x in read.items] == ["k0", "k1", "k2", "k3", "k4"]
+    assert [x.texts for x in read.items] == [item.texts for item in items]
 
 
 # -- halves ------------------------------------------------------------------------------------------------------

@@ -316,14 +316,16 @@ def finetune_one(p: Prepared, seed: int, folder: Path | None, emit: Emit) -> dic
 
 
 def gone_wrong(p: Prepared, seed: int, step: int, count: int) -> UnmaskError:
-    """What to say of `count` updates up to `step` that were not finite, with the lines of the file that they read."""
+    """What to say of `count` updates up to `step` that were not finite; the lines or questions that they read."""
     read, rows = p.parts["train"], p.parts["train"].windows.rows
     windows = [n for chosen in list(islice(orders(p, seed), step))[-count:] for n in chosen]
-    lines = sorted({read.examples.items[rows[n].example].line for n in windows})
-    shown = ", ".join(map(str, lines[:20])) + (f" and {len(lines) - 20} more" if len(lines) > 20 else "")
+    items = [read.examples.items[rows[n].example] for n in windows]
+    unit = "lines" if all(item.line for item in items) else "questions"
+    named = sorted({item.line for item in items} if unit == "lines" else {item.id for item in items})
+    shown = ", ".join(map(str, named[:20])) + (f" and {len(named) - 20} more" if len(named) > 20 else "")
     return UnmaskError(
-        f"seed {seed}: the loss or the gradient was not finite in the {count} updates up to step {step} (lines {shown} "
-        f"of {read.examples.where}) — a training whose loss is a number was expected; no weight was moved by them — "
+        f"seed {seed}: the loss or the gradient was not finite in the {count} updates up to step {step} ({unit} "
+        f"{shown} of {read.examples.where}) — a training whose loss is a number was expected; no weight was moved by them — "
         "lower --learning-rate, use --precision fp32, or look at those rows"
     )
 

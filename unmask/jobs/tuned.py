@@ -128,7 +128,7 @@ def load_task(folder: Path) -> Note:
         length, overlap = (from_json(int, data[name], f"{path}: {name}") for name in ("length", "overlap"))
         if (
             not 16 <= length <= LONGEST_ROW
-            or not 0 <= overlap < length - 4
+            or not 0 <= overlap < length - 2  # as in training: [CLS] and [SEP]
             or len(labels.names) > MOST_LABELS
         ):
             raise ValueError(f"rows of {length} tokens that overlap by {overlap}, {len(labels.names)} labels")

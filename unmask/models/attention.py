@@ -1,9 +1,10 @@
 """Attention over packed rows (Vaswani et al. 2017, section 3.2), with rotary positions (Su et al. 2021).
 
 On a processor it is two batched products and a softmax over the bins of `Layout`: the fused kernel's backward
-is several times slower there in bf16. Long rows without gradients take that kernel one by one. On a GPU in half precision a ragged kernel takes the packed rows as
-they are; otherwise the fused kernel takes bins and a mask. Queries may be fewer than keys: the last layer is
-asked for some positions only, and gives what it would have given for all, up to rounding.
+is several times slower there in bf16. Long rows without gradients take that kernel one by one. On a GPU in half
+precision a ragged kernel takes the packed rows as they are; otherwise the fused kernel takes bins and a mask. Queries
+may be fewer than keys: the last layer is asked for some positions only, and gives what it would have given for all,
+up to rounding.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def _by_row(qkv: Tensor, heads: int, layout: Layout) -> Tensor:
     """`attend` a row at a time by the fused kernel, which reads the packed tokens where they lie.
 
     It takes up to three times as long for odd numbers of keys in bf16, so some keys of the neighbours are read with a
-    row's own, and masked.
+    row's own, and masked; so a state that is not finite would spoil its neighbours, too.
     """
     out = torch.empty_like(qkv[:, 0])  # [N, H]
     split = qkv.view(len(qkv), 3, heads, -1).permute(1, 2, 0, 3)  # [3, A, N, D]
@@ -178,7 +179,8 @@ def _boxed(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float)
     boxes, width = q.shape[:2], q.shape[-1]
     scores = torch.bmm(q.flatten(0, 1) * width**-0.5, k.flatten(0, 1).mT)  # [B * A, Q, T]
     if mask is not None:
-        scores.view(*boxes, *scores.shape[1:]).add_(mask)  # in place: a product's gradient needs no result
+        with torch.no_grad():  # in place, and nothing to differentiate: a product's gradient needs no result
+            scores.view(*boxes, *scores.shape[1:]).add_(mask)
     shares = drop(scores.softmax(-1), dropout)
     return torch.bmm(shares, v.flatten(0, 1)).view(q.shape)
 

@@ -1,8 +1,8 @@
 """What the numbers say, in words: the rows of the results table and the sentence above it.
 
 A verdict compares ranges over seeds and claims no more than they show: "every seed" only when the worst
-pre-trained seed beats the best from-scratch seed, nothing at all from one seed alone. Every metric is
-better when higher. Medians, lowest and highest are read as they were evaluated, never computed anew.
+pre-trained seed beats the best from-scratch seed, "ahead" for a higher median, no spread from one seed alone.
+Every metric is better when higher. Medians, lowest and highest are read as they were evaluated, never computed anew.
 """
 
 from collections.abc import Sequence
@@ -86,7 +86,7 @@ def headline(rows: Sequence[Row]) -> str | None:
     clear = sum(verdict.kind == "clear" for verdict in verdicts)
     worse = sum(verdict.kind == "worse" for verdict in verdicts)
     tasks = "task" if len(compared) == 1 else "tasks"
-    first = f"Pre-training helped in {len(better)} of {len(compared)} {tasks}"
+    first = f"Pre-training is ahead in {len(better)} of {len(compared)} {tasks}"
     many = min(min(s.count for s in (row.scratch, row.pretrained) if s) for row in compared) >= 2
     if not many:
         return f"{first}; some starts have one seed alone, which shows no spread"
@@ -132,12 +132,12 @@ def paired(runs: Sequence[Run]) -> list[Row]:
     return out + [_row(None, run, named=False) for key, run in scratch.items() if key not in tasks]
 
 
-def _same(run: Run) -> tuple[str, str, str, str]:
-    """What two runs must share to be compared."""
+def _same(run: Run) -> tuple[str, ...]:
+    """What two runs must share to be compared: the task, its rows and the network."""
     about = run.evaluations["finetune"]
     settings = run.about.get("settings")
     train = str(settings.get("train")) if isinstance(settings, dict) else ""
-    return run.task, train, str(about.get("metric")), str(about.get("rows"))
+    return run.task, train, *(str(about.get(name)) for name in ("metric", "rows", "family", "shape"))
 
 
 def _row(pretrained: Run | None, scratch: Run | None, named: bool) -> Row:

@@ -13,6 +13,7 @@ import numpy as np
 from unmask.evaluation.reading import score_answers
 
 Place = tuple[int, int]  # characters of the passage, end exclusive
+FAR = 1e6  # beyond every margin of log-probabilities, and a number that JSON has
 
 
 def top_spans(start: np.ndarray, end: np.ndarray, longest: int, n: int) -> list[tuple[float, int, int]]:
@@ -66,7 +67,7 @@ def choose_threshold(
     spoken = np.array([score_answers([g], [t], metric)["f1"] for g, t in zip(golds, texts, strict=True)])
     silent = np.array([float(not g) for g in golds])
     order = np.argsort(margins, kind="stable")
-    sorted_margins = np.array(margins)[order]
+    sorted_margins = np.clip(margins, -FAR, FAR)[order]  # a passage without a word has an infinite one
     # With k questions answered, those of the k lowest margins: F1 = their spoken score + the others' silent score.
     totals = np.concatenate([[0.0], np.cumsum(spoken[order])]) + np.concatenate(
         [np.cumsum(silent[order][::-1])[::-1], [0.0]]

@@ -17,15 +17,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from unmask.tasks.classify import (
-    ChooseBy,
-    join_labels,
-    labelled,
-    leading_score,
-    majority_labels,
-    score_labels,
-    target,
-)
 from unmask.tasks.examples import (
     ClassWeight,
     Example,
@@ -35,21 +26,20 @@ from unmask.tasks.examples import (
     Labels,
     Window,
     Windows,
-    check_labels,
-    learn_labels,
 )
+from unmask.tasks.label import ChooseBy, OneLabel, labelled, target
 from unmask.tasks.read import read_table
 from unmask.tasks.windows import fit_pair
 from unmask.tokens import Tokenizer, Vocab
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from unmask.models import Shape
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(OneLabel):
     """Two texts and their relation: a class (whole numbers and words) or a score (numbers with a decimal point)."""
 
     text_a: Annotated[str, "column of the first text"] = "text_a"
@@ -91,15 +81,6 @@ class Pair:
             items.append(Example(str(record.line), record.line, texts, record.cells.get(self.label), group))
         return Examples(where, tuple(items))
 
-    def labels(self, train: Examples) -> tuple[Labels, str]:
-        found = learn_labels([x.gold for x in train.items], self.regression, self.class_weight, train.where)
-        leading_score(self.choose_by, found[0])  # raises before any training
-        return found
-
-    def check(self, examples: Examples, labels: Labels) -> None:
-        """Raise `UnmaskError` for a label that the training rows lack."""
-        check_labels(examples, labels)
-
     def rows(
         self,
         examples: Examples,
@@ -140,35 +121,3 @@ class Pair:
         compares = self.head == "compare" or (self.head == "auto" and few(shape))
         reads: Reads = "layers_compare" if self.head == "layers" else "compare" if compares else "first"
         return classifier(shape, outputs=len(labels.names), reads=reads)
-
-    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        from unmask.tasks.networks import label_loss
-
-        return label_loss(model, batch)
-
-    def predict(self, model: nn.Module, batch: dict[str, Tensor]) -> list[np.ndarray]:
-        from unmask.tasks.networks import label_outputs
-
-        return label_outputs(model, batch)
-
-    def join(
-        self, examples: Examples, windows: Sequence[Window], outputs: Sequence[np.ndarray], labels: Labels
-    ) -> list[dict[str, Any]]:
-        return join_labels(len(examples), windows, outputs, labels)
-
-    def score(
-        self, predictions: Sequence[dict[str, Any]], examples: Examples, labels: Labels
-    ) -> dict[str, float]:
-        return score_labels(predictions, examples, labels)
-
-    def majority(self, train: Examples, examples: Examples, labels: Labels) -> dict[str, float]:
-        return majority_labels(train, examples, labels)
-
-    def leading(self, labels: Labels) -> str:
-        return leading_score(self.choose_by, labels)
-
-    def settle(
-        self, predictions: Sequence[dict[str, Any]], examples: Examples, labels: Labels
-    ) -> tuple[Sequence[dict[str, Any]], Labels]:
-        """What dev decides beyond the checkpoint: nothing here."""
-        return predictions, labels

@@ -319,6 +319,11 @@ def _conllu(text: str, path: str) -> Iterator[Sentence]:
                 raise UnmaskError(
                     f'{path}, line {line}: the word number is "{cells[0]}" — expected 7, 7-8 or 7.1'
                 )
+            elif not cells[1].strip() or not cells[3].strip():
+                raise UnmaskError(
+                    f"{path}, line {line}: an empty {'tag' if cells[1].strip() else 'word'} — fill it in; _ stands for "
+                    "none"
+                )
             else:
                 words.append(cells[1])
                 tags.append(cells[3])

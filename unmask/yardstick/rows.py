@@ -128,18 +128,19 @@ def table(
         values: dict[str, Any] = {}
         try:
             values = {name: None if which is None else cell(which) for name, which in wanted.items()}
+            at = values["index"] if index is not None else n  # as it stands there: a number stays one
+            values = {name: None if value is None else plain(value) for name, value in values.items()}
         except IndexError:
             if labelled and task.short == "drop":
                 dropped += 1
                 continue
-            last = max(w for w in wanted.values() if isinstance(w, int))
+            named = ", ".join(str(which) for which in wanted.values() if which is not None)
             raise UnmaskError(
-                f"{where}, line {line}: too few columns — at least {last + 1} were expected, divided by tabs — is the "
-                "file cut, or of another layout?"
+                f"{where}, line {line}: too few columns — {named} (numbers count from 0) were expected — is the file "
+                "cut, or of another layout?"
             ) from None
         count += 1
         texts = tuple(str(values[name]) for name in ("text_a", "text_b") if wanted[name] is not None)
-        at = values["index"] if index is not None else n
         items.append(Item(at, texts, values["label"], values["group"]))
     notes = [f"{where}: {dropped} rows with too few columns passed over"] if dropped else []
     return items, count, notes
@@ -183,7 +184,7 @@ def cells(
 
 
 def _of_object(value: dict[str, Any]) -> Cell:
-    return lambda name: plain(value[str(name)])
+    return lambda name: value[str(name)]
 
 
 def _of_row(row: list[str], place: dict[Column, int]) -> Cell:

@@ -184,7 +184,11 @@ def present(suite: Suite, setting: Setting, data: Path) -> tuple[list[SuiteTask]
     if setting.tasks:
         named = {t.name for t in wanted}
         missing += [{"name": t.name, "files": []} for t in suite.task if t.name not in named]
-    if not any(task.uses is None for task in held):
+    if held and all(task.uses for task in held):
+        raise UnmaskError(
+            f"{held[0].name} has no training of its own — name {held[0].uses} too, whose model is asked"
+        )
+    if not held:
         raise UnmaskError(
             f"{data} holds no task of {suite.name} — expected files such as {missing[0]['files'][0]} — is this the "
             "right folder, or its layout that of another suite (--layout)?"
@@ -286,12 +290,12 @@ def make_cell(
     extra = "".join(
         f"_{key}-{value}"
         for key, value in (
-            ("batch", setting.batch),
+            ("batch", None if setting.batch == 32 else setting.batch),
             ("head", point.head),
             ("length", training.length),
             ("precision", setting.precision),
         )
-        if value not in (None, "auto", 32)
+        if value not in (None, "auto")
     )
     place = f"rate-{point.rate:g}_{how_long}{extra}_seed-{seed}"
     return Cell(
@@ -309,13 +313,7 @@ def _named(point: Point) -> list[str]:
 
 def task_of(task: SuiteTask, head: str = HEADS[0]) -> Task:
     """The task of `unmask finetune` that reads what `split.write` writes; `head` where it has several."""
-    by = (
-        "matthews"
-        if task.metrics == ("matthews",)
-        else "macro_f1"
-        if task.metrics == ("macro_f1",)
-        else "auto"
-    )
+    by = task.metrics[0] if task.metrics in (("matthews",), ("macro_f1",)) else "auto"
     if task.kind == "tag":
         return Tag()
     if task.kind == "answer":

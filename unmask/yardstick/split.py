@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -114,17 +115,16 @@ def _line(item: Item) -> dict[str, Any]:
 
 
 def _articles(items: Sequence[Item]) -> list[dict[str, Any]]:
-    """SQuAD's layout: an article a group, a paragraph a passage."""
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for item in items:
-        question, passage = item.texts
-        answers = [{"text": t, "answer_start": -1 if at is None else at} for t, at in item.gold]
-        entry = {"id": item.key, "question": question, "answers": answers, "is_impossible": not answers}
-        found.setdefault(item.group or "", {}).setdefault(passage, []).append(entry)
+    """SQuAD's layout, in the order of the rows: neighbours with one group and passage share an article."""
     return [
         {
-            "title": title,
-            "paragraphs": [{"context": passage, "qas": qas} for passage, qas in passages.items()],
+            "title": group or "",
+            "paragraphs": [{"context": passage, "qas": [_question(item) for item in own]}],
         }
-        for title, passages in found.items()
+        for (group, passage), own in groupby(items, key=lambda item: (item.group, item.texts[1]))
     ]
+
+
+def _question(item: Item) -> dict[str, Any]:
+    answers = [{"text": t, "answer_start": -1 if at is None else at} for t, at in item.gold]
+    return {"id": item.key, "question": item.texts[0], "answers": answers, "is_impossible": not answers}

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from unmask.errors import UnmaskError
 from unmask.randomness import generator
-from unmask.yardstick.embryo.tagged import Sample
+from unmask.yardstick.embryo.tagged import LEAST, Sample
 from unmask.yardstick.likelihood import Reader
 
 LAYERS = 4
@@ -58,6 +59,12 @@ def probe_of(sample: Sample, seed: int = 0) -> Probe:
         words = [w for w, k in zip(sample.words, keep, strict=True) if k]
         target, training = target[keep], training[keep]
         sample = Sample(sample.rows, words, {}, sample.counts, sample.unknown)
+    if len(set(target[training].tolist())) < 2 or training.all():
+        raise UnmaskError(
+            f"the words of {', '.join(labels)} in {len(sample.rows)} rows — a probe learns two classes and more from "
+            f"one half of the rows and is tested on the other; classes of fewer than {LEAST} words are left out — "
+            "give more sentences"
+        )
     return Probe(sample, labels, target, training)
 
 
