@@ -1,6 +1,10 @@
 """The folder: settings that changed are refused, a damaged checkpoint is passed over, nothing half written is taken."""
 
+import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,3 +97,64 @@ def test_no_run_and_no_json(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UnmaskError, match="a file"):
         make(tmp_path / "file")
+
+
+def test_where_no_checkpoint_is_whole_nothing_begins_anew(tmp_path: Path) -> None:
+    run = make(tmp_path / "r")
+    for step in (1, 2):
+        (checkpoint(run, step) / "state.json").unlink()
+    with pytest.raises(
+        UnmaskError, match="no checkpoint of .* is whole .*remove .*checkpoints to begin anew"
+    ):
+        run.load_checkpoint()
+    assert len(list((run.folder / "checkpoints").iterdir())) == 2
+
+
+def test_a_disk_that_cannot_be_read_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stale mount at the start of a resume must not cost the checkpoints."""
+    run = make(tmp_path / "r")
+    checkpoint(run, 1)
+    checkpoint(run, 2)
+
+    def away(path: Path) -> str:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr("unmask.run._digest", away)
+    with pytest.raises(UnmaskError, match="cannot be read .*nothing was removed"):
+        run.load_checkpoint()
+    monkeypatch.undo()
+    found = run.load_checkpoint()
+    assert found is not None and found.step == 2
+
+
+def test_one_process_works_in_a_folder(tmp_path: Path) -> None:
+    run = make(tmp_path / "r")
+    script = "import sys; from unmask.run import Run\nwith Run.open(sys.argv[1]).alone(): print('alone')"
+    other = [sys.executable, "-c", script, str(run.folder)]
+    with run.alone():
+        refused = subprocess.run(other, capture_output=True, text=True)
+    assert refused.returncode and f"another process works in {run.folder}" in refused.stderr
+    assert subprocess.run(other, capture_output=True, text=True, check=True).stdout == "alone\n"
+
+
+@pytest.mark.parametrize("part", ["metrics.jsonl", "checkpoints", "snapshots", "tensorboard"])
+def test_parts_of_a_run_without_its_run_json_are_not_taken_over(part: str, tmp_path: Path) -> None:
+    (tmp_path / "r" / part).mkdir(parents=True)
+    with pytest.raises(UnmaskError, match=f"has no run.json but {part}"):
+        make(tmp_path / "r")
+    assert (tmp_path / "r" / part).is_dir()
+
+
+def test_lines_are_on_the_disk_before_the_checkpoint_that_counts_on_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make(tmp_path / "r")
+    run.log({"step": 1})
+    synced: list[str] = []
+    monkeypatch.setattr("unmask.run._sync", lambda path: synced.append(path.name))
+    checkpoint(run, 1)
+    assert synced[0] == "metrics.jsonl" and synced[-1] == "checkpoints"
+    (run.folder / "model").mkdir()
+    (run.folder / "model" / "model.safetensors").write_bytes(b"weights")
+    run.finish()
+    assert synced[-1] == "model.safetensors"

@@ -7,8 +7,9 @@
     evaluation/         NAME.json
 
 A checkpoint is written aside, synced and renamed, so a kill or a full disk at any instant leaves the one before it
-whole. What is read back is checked against the manifest; a damaged checkpoint is passed over, and said so. The loop
-is not known here, and no pickle is written or read.
+whole. What is read back is checked against the manifest; a damaged checkpoint is passed over, and said so, but a disk
+that cannot be read is no damage: that ends the call and removes nothing. One process works in a folder at a time. The
+loop is not known here, and no pickle is written or read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +32,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unmask.bounded import BadJson, parse_json, read_bounded
-from unmask.errors import UnmaskError, nearest
+from unmask.errors import UnmaskError
+from unmask.settings import flat, named_settings
 
 KEEP = 2  # checkpoints that stay: the newest, and the one before it
+PARTS = (
+    "metrics.jsonl",
+    "checkpoints",
+    "snapshots",
+    "tensorboard",
+)  # of a run, and of nothing without run.json
+MISSING = (
+    FileNotFoundError,
+    NotADirectoryError,
+    IsADirectoryError,
+)  # what of a checkpoint is not there, or no file
 
 
 @dataclass(frozen=True)
@@ -67,14 +81,6 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
-def flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings under dotted names: {"training": {"seed": 0}} → {"training.seed": 0}."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        found |= flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
-    return found
-
-
 def machine() -> dict[str, Any]:
     """What a figure's reader wants to know of the machine."""
     name = platform.processor() or platform.machine()
@@ -92,24 +98,6 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
-
-
-def named_settings(names: Sequence[str], known: Sequence[str]) -> set[str]:
-    """The settings that a person means by `names`: dotted, or their last part ("learning_rate", "--learning-rate").
-
-    Raises UnmaskError, with the nearest name, for one that is no setting.
-    """
-    found: set[str] = set()
-    for name in names:
-        plain = name.lstrip("-").replace("-", "_")
-        fits = {key for key in known if plain in (key, key.rpartition(".")[2])}
-        if not fits:
-            near = nearest(plain, [*(key.rpartition(".")[2] for key in known), *known])
-            raise UnmaskError(
-                f'--allow-changed "{name}" — the name of a setting was expected — correct it.{near}'
-            )
-        found |= fits
-    return found
 
 
 class Run:
@@ -177,6 +165,11 @@ class Run:
                 ]
             return old
         named_settings(allow_changed, sorted(flat(plain)))
+        if orphans := [name for name in PARTS if (folder / name).exists()]:
+            raise UnmaskError(
+                f"{folder} has no run.json but {', '.join(orphans)} — they are of a run that lost it, or of another "
+                "program — restore run.json, remove them, or give another --out"
+            )
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
@@ -223,7 +216,30 @@ class Run:
         write_json(self.folder / "run.json", self.about)
 
     def finish(self) -> None:
+        """Say that all is done, once model/ is on the disk."""
+        for file in sorted((self.folder / "model").rglob("*")):
+            _sync(file)
         self.note(finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Raises UnmaskError where another process works in the folder; keeps others out meanwhile, and a kill lets go.
+
+        A lock of the system on the file .lock; nothing where the file system or the system knows none.
+        """
+        with open(self.folder / ".lock", "ab") as file:
+            try:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UnmaskError(
+                    f"another process works in {self.folder} — one at a time was expected — wait for it, stop it, or "
+                    "give another --out"
+                ) from None
+            except (ImportError, OSError):
+                pass
+            yield
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
@@ -235,16 +251,16 @@ class Run:
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return []
-        records = []
-        lines = path.read_text(encoding="utf-8").splitlines()
-        for number, line in enumerate(lines, 1):
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                if number < len(lines):
-                    raise UnmaskError(
-                        f"{path}, line {number} is not JSON — restore or remove the line"
-                    ) from None
+        records: list[dict[str, Any]] = []
+        bad = 0
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for number, line in enumerate(file, 1):
+                if bad:
+                    raise UnmaskError(f"{path}, line {bad} is not JSON — restore or remove the line")
+                try:
+                    records.append(json.loads(line))
+                except json.JSONDecodeError:
+                    bad = number
         return records
 
     def forget_after(self, step: int) -> None:
@@ -264,7 +280,8 @@ class Run:
             return
         kept = [record for record in self.metrics() if wanted(record)]
         part = path.with_name(".metrics.part")
-        part.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept), encoding="utf-8")
+        with open(part, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
         _sync(part)
         os.replace(part, path)
 
@@ -286,12 +303,15 @@ class Run:
     ) -> Path:
         """Write a checkpoint aside, then rename it. Raises UnmaskError on a full disk; older ones stay whole.
 
-        The newest `KEEP` stay, and the newest at or before step `needed`.
+        The newest `KEEP` stay, and the newest at or before step `needed`. The lines of metrics.jsonl are on the disk
+        before it is: a run goes on where they end.
         """
         root = self.folder / "checkpoints"
         final, part = root / _name(step), root / f".{_name(step)}.part"
         try:
             root.mkdir(exist_ok=True)
+            if (self.folder / "metrics.jsonl").exists():
+                _sync(self.folder / "metrics.jsonl")
             for stale in root.glob(".step-*.part"):  # what a kill left half written
                 shutil.rmtree(stale, ignore_errors=True)
             part.mkdir()
@@ -328,8 +348,10 @@ class Run:
     ) -> Checkpoint | None:
         """The newest checkpoint that is whole; damaged ones are passed over and named through `say`.
 
-        Those whose state does not `stands` are passed over without a word.
+        Those whose state does not `stands` are passed over without a word. None where there is none, or none stands.
+        Raises UnmaskError where all are damaged, or where one cannot be read, which is no damage.
         """
+        damaged: list[str] = []
         for folder in sorted((self.folder / "checkpoints").glob("step-*"), reverse=True):
             try:
                 manifest = read_json(folder / "manifest.json")
@@ -343,10 +365,21 @@ class Run:
                     continue
                 names = sorted(name for name in manifest["files"] if name.endswith(".safetensors"))
                 tensors = {Path(name).stem: load_file(folder / name) for name in names}
-            except (UnmaskError, OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
+            except (UnmaskError, *MISSING, SafetensorError, LookupError, TypeError, ValueError) as error:
                 say(f"the checkpoint {folder.name} is damaged ({error}); taking the one before it")
+                damaged.append(folder.name)
                 continue
+            except OSError as error:
+                raise UnmaskError(
+                    f"{folder} cannot be read ({error}) — is its disk there? — run the same command again when it is; "
+                    "nothing was removed"
+                ) from error
             return Checkpoint(int(state["step"]), tensors, state)
+        if damaged:
+            raise UnmaskError(
+                f"no checkpoint of {self.folder} is whole ({', '.join(damaged)}) — one was expected to go on from — "
+                f"restore one, or remove {self.folder / 'checkpoints'} to begin anew"
+            )
         return None
 
 

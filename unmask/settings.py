@@ -11,7 +11,7 @@ import dataclasses
 import math
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -207,3 +207,29 @@ def show_bytes(x: float) -> str:
         if x >= 0.9995 * size:
             return f"{x / size:.2g} {unit}" if x / size < 99.5 else f"{x / size:.0f} {unit}"
     return f"{x:.0f} B"
+
+
+def flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names: {"training": {"seed": 0}} → {"training.seed": 0}."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
+    return found
+
+
+def named_settings(names: Sequence[str], known: Sequence[str]) -> set[str]:
+    """The settings that a person means by `names`: dotted, or their last part ("learning_rate", "--learning-rate").
+
+    Raises UnmaskError, with the nearest name, for one that is no setting.
+    """
+    found: set[str] = set()
+    for name in names:
+        plain = name.lstrip("-").replace("-", "_")
+        fits = {key for key in known if plain in (key, key.rpartition(".")[2])}
+        if not fits:
+            near = nearest(plain, [*(key.rpartition(".")[2] for key in known), *known])
+            raise UnmaskError(
+                f'--allow-changed "{name}" — the name of a setting was expected — correct it.{near}'
+            )
+        found |= fits
+    return found

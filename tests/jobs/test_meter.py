@@ -6,14 +6,16 @@ import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from unmask.errors import UnmaskError
-from unmask.jobs.meter import Meter, Plateau, stuck
+from unmask.jobs.meter import Meter, Plateau, recorded_places, stuck
 from unmask.jobs.sinks import check_sinks, numbers, opened
+from unmask.run import Run
 from unmask.train import Step
 
 
@@ -94,7 +96,7 @@ def test_sinks_get_the_numbers_and_a_missing_one_is_told(
         finish = staticmethod(lambda: calls.append("finish"))
 
     monkeypatch.setitem(sys.modules, "trackio", Fake)
-    with opened(["trackio"], tmp_path / "run", {}, 0) as sinks:
+    with opened(["trackio"], tmp_path / "run", {}, 0, print) as sinks:
         sinks[0](line)
     assert calls == ["run", ({"loss": 2.5, "terms/mlm": 2.0}, 3), "finish"]
 
@@ -103,10 +105,33 @@ def test_tensorboard_reads_what_was_logged(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with opened(["tensorboard"], tmp_path, {}, 0) as sinks:
+    with opened(["tensorboard"], tmp_path, {}, 0, print) as sinks:
         for step in (1, 2):
             sinks[0]({"step": step, "loss": 4.0 / step, "heldout": {"mlm": 1.0}})
     read = EventAccumulator(str(tmp_path / "tensorboard"))
     read.Reload()
     assert [(e.step, e.value) for e in read.Scalars("loss")] == [(1, 4.0), (2, 2.0)]
     assert len(read.Scalars("heldout/mlm")) == 2
+
+
+def test_a_sink_that_cannot_be_closed_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise OSError("no space left on device")
+
+    fake = SimpleNamespace(init=lambda **given: None, log=lambda *given, **named: None, finish=full)
+    monkeypatch.setitem(sys.modules, "trackio", fake)
+    said: list[str] = []
+    with opened(["trackio"], tmp_path, {}, 0, lambda event: said.append(event["text"])) as sinks:
+        assert len(sinks) == 1
+    assert "no space left" in said[0]
+
+
+def test_lines_that_are_missing_are_no_schedule(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "r", verb="pretrain", settings={})
+    run.log({"step": 2, "places": [0.1, 0.2]})
+    run.log({"step": 3, "heldout": {"mlm": 1.0}})
+    run.log({"step": 3, "places": [0.3]})
+    assert recorded_places(run.folder) == [0.1, 0.2, 0.3]
+    run.log({"step": 9, "places": [0.8, 0.9]})
+    with pytest.raises(UnmaskError, match="5 places up to the line of step 9"):
+        recorded_places(run.folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import signal
@@ -379,6 +380,66 @@ def test_settings_that_are_named_may_change(
     again()  # and these are its settings now
     with pytest.raises(UnmaskError, match="is finished"):
         again(TINY, allow_changed=["learning_rate"])
+
+
+def test_a_run_keeps_the_precision_that_auto_meant(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of a month that is moved to a machine without bf16 must not go on in fp32 without a word."""
+    auto, out = replace(TINY, precision="auto"), tmp_path / "r"
+    working = {"auto": torch.bfloat16, "bf16": torch.bfloat16, "fp32": torch.float32}
+    monkeypatch.setattr(job, "working_precision", lambda precision, device: working[precision])
+    with monkeypatch.context() as patch:
+        interrupted(Roberta, 4, patch)
+        with pytest.raises(OSError):
+            pretrain(Roberta(), corpus, out=out, size="tiny", training=auto)
+    assert Run.open(out).about["working"] == "bf16"
+    working["auto"] = torch.float32
+    with pytest.raises(UnmaskError, match="was trained in bf16, and precision auto is fp32 on this machine"):
+        pretrain(Roberta(), corpus, out=out, size="tiny", training=auto)
+    named = replace(auto, precision="fp32")
+    run = pretrain(Roberta(), corpus, out=out, size="tiny", training=named, allow_changed=["precision"])
+    assert run.finished and run.about["working"] == "fp32"
+
+
+def test_a_folder_is_one_process_s(corpus: Path, tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "r", verb="pretrain", settings={})
+    with run.alone(), pytest.raises(UnmaskError, match="other settings"):
+        pretrain(Roberta(), corpus, out=run.folder, size="tiny", training=TINY)
+    done = pretrain(Roberta(), corpus, out=tmp_path / "s", size="tiny", training=TINY)
+    with done.alone(), pytest.raises(UnmaskError, match="another process works in"):
+        pretrain(Roberta(), corpus, out=done.folder, size="tiny", training=TINY)
+
+
+def test_a_sink_that_fails_ends_nothing(
+    corpus: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(line: dict[str, Any]) -> None:
+        raise ConnectionError("away")
+
+    monkeypatch.setattr(job, "opened", lambda *given: contextlib.nullcontext([fails]))
+    said: list[str] = []
+    run = pretrain(
+        Roberta(), corpus, out=tmp_path / "r", size="tiny", training=TINY,
+        watch=lambda event: said.append(event.get("text", "")),
+    )  # fmt: skip
+    assert sum("away" in text for text in said) == 1
+    assert last(run.folder) == last(straight)
+
+
+def test_a_kill_after_the_last_look_repeats_none(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*given: object) -> None:
+        raise OSError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "_close", killed)
+        with pytest.raises(UnmaskError, match="killed"):
+            pretrain(Roberta(), corpus, out=tmp_path / "r", size="tiny", training=TINY)
+    run = pretrain(Roberta(), corpus, out=tmp_path / "r", size="tiny", training=TINY)
+    looks = [line["step"] for line in run.metrics() if "heldout" in line]
+    assert looks[-1] == 12 and len(looks) == len(set(looks))
 
 
 def test_shard_alone_is_refused_and_leaves_nothing(corpus: Path, tmp_path: Path) -> None:

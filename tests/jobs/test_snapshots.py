@@ -135,6 +135,9 @@ def test_a_full_disk_is_told_and_a_damaged_file_is_named(tmp_path: Path) -> None
     found.path.write_bytes(found.path.read_bytes()[:9])
     with pytest.raises(UnmaskError, match="damaged"):
         snapshots(tmp_path)
+    said.clear()
+    again = Keeper(tmp_path, count=3, total=9, start=1, working=torch.float32, say=said.append)
+    assert "damaged" in said[0] and again.last == -1  # a run goes on beside it
 
 
 def test_run_is_what_a_run_was(corpus: Path, tmp_path: Path) -> None:

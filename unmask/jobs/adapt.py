@@ -325,8 +325,8 @@ def gone_wrong(p: Prepared, seed: int, step: int, count: int) -> UnmaskError:
     shown = ", ".join(map(str, named[:20])) + (f" and {len(named) - 20} more" if len(named) > 20 else "")
     return UnmaskError(
         f"seed {seed}: the loss or the gradient was not finite in the {count} updates up to step {step} ({unit} "
-        f"{shown} of {read.examples.where}) — a training whose loss is a number was expected; no weight was moved by them — "
-        "lower --learning-rate, use --precision fp32, or look at those rows"
+        f"{shown} of {read.examples.where}) — a training whose loss is a number was expected; no weight was moved by "
+        "them — lower --learning-rate, use --precision fp32, or look at those rows"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import isfinite
+from threading import Event
 from typing import Any
 
 from torch import Tensor
@@ -20,7 +21,7 @@ from unmask.jobs.meter import Meter, Plateau, stuck
 from unmask.jobs.rollback import BACK, Rollback, batch_of, rows_of, target
 from unmask.jobs.sinks import Sink
 from unmask.jobs.snapshots import Keeper
-from unmask.jobs.stop import Stopped, stop_signals
+from unmask.jobs.stop import Stopped
 from unmask.optim import Mover, rate
 from unmask.processes import agreed, device
 from unmask.recipes import Recipe
@@ -33,6 +34,7 @@ from unmask.train import Batch, Clock, Training, steps, working_precision
 Watch = Callable[[dict[str, Any]], None]
 LOOKS = 12  # times the held-out loss is taken in a run
 LINE = 1.0  # seconds between lines of metrics.jsonl
+LINES = 20_000  # from so many on they come at growing distances: a month has some 120,000
 STOP, SAVE, LATE = 1, 2, 4  # what the first process may decide after an update
 
 
@@ -50,6 +52,7 @@ def train(
     places: list[float] | None,
     sinks: list[Sink],
     watch: Watch,
+    wanted: Event,
     rollbacks: Sequence[Rollback] = (),
     line: float | None = None,
 ) -> bool:
@@ -57,9 +60,9 @@ def train(
 
     False: the loss or gradient was not finite in too many updates, and the run goes back; where to stands in run.json,
     and `rollbacks` holds what stood there. `state` is a checkpoint's: step, seconds, tokens; in_a_row and left_out,
-    updates that were not finite; rollbacks, how many had happened. `line` is the seconds between two lines of
-    metrics.jsonl. Raises UnmaskError where not one update fits into the budget or going back did not help, Stopped
-    when asked.
+    updates that were not finite; rollbacks, how many had happened. `wanted` is set where the run is asked to stop.
+    `line` is the seconds between two lines of metrics.jsonl. Raises UnmaskError where not one update fits into the
+    budget or going back did not help, Stopped when asked.
     """
     assert training.batch and training.learning_rate is not None and training.schedule
     peak, schedule = training.learning_rate, training.schedule
@@ -73,13 +76,14 @@ def train(
     meter, looked = Meter(), -1.0
     logged = saved = clock.seconds()
     stored = number  # the step of the newest checkpoint
-    every = LINE if line is None else line
+    before = run.metrics() if run is not None else []
     plateau = Plateau(
         next(iter(recipe.TERMS)),
         run.about["lines"]["unigram"] if run is not None else 0.0,
         training.warmup or 0.0,
-        run.metrics() if run is not None else [],
+        before,
     )
+    seen = int(agreed(float(max((one["step"] for one in before if "heldout" in one), default=-1))))
     keeper = Keeper(
         None if run is None else run.folder,
         count=training.snapshots,
@@ -99,8 +103,13 @@ def train(
         line = {"step": number, "seconds": clock.seconds(), "tokens": tokens, **facts}
         if run is not None:
             run.log(line)
-        for sink in sinks:
-            sink(line)
+        for sink in tuple(sinks):
+            try:
+                sink(line)
+            except Exception as error:  # of another's library: a full disk, a service that is away
+                sinks.remove(sink)
+                text = f"a place that the lines go to failed ({error!r}); the run goes on without it"
+                watch({"event": "say", "text": text})
         return line
 
     def flush() -> None:
@@ -128,7 +137,11 @@ def train(
                 watch({"event": "say", "text": warning})
 
     def look() -> None:
-        if heldout is not None and heldout.batches:
+        nonlocal seen
+        if (
+            heldout is not None and heldout.batches and number != seen
+        ):  # one of the last step, also after a kill
+            seen = number
             log({"heldout": heldout.loss(apply)})
 
     def save() -> None:
@@ -185,7 +198,7 @@ def train(
         start=number,
         rollbacks=rollbacks,
     )
-    with stop_signals() as wanted, ahead(feed) as prepared:
+    with ahead(feed) as prepared:
         clip = 1.0 if training.clip is None else training.clip
         going = steps(
             loss,
@@ -215,7 +228,7 @@ def train(
             norm = float(step.gradient_norm)
             in_a_row, left_out = (0, left_out) if step.finite else (in_a_row + 1, left_out + 1)
             wrong = in_a_row >= training.skips
-            if now - logged >= every or wrong:
+            if wrong or now - logged >= (max(LINE, now / LINES) if line is None else line):
                 flush()
             if wrong:
                 go_back()
@@ -271,7 +284,8 @@ def _gone_wrong(count: int, number: int, rows: str, rollbacks: Sequence[Rollback
         f"the loss or the gradient was not finite in the {count} updates up to step {number} (rows {rows})"
         f"{before} — a training whose loss is a number was expected; no weight was moved by them, and the checkpoints "
         "before are whole — go on with the same command and a lower rate (--learning-rate … --allow-changed "
-        "learning_rate), with --precision fp32 --allow-changed precision, or look at those rows"
+        "learning_rate), with --precision fp32 --allow-changed precision, past those rows with --rollbacks "
+        f"{len(rollbacks) + 1}, or look at them"
     )
 
 

@@ -64,8 +64,19 @@ class Meter:
 
 
 def recorded_places(run: Path) -> list[float]:
-    """Each step's place in the schedule of a run that was trained by time; UnmaskError where it recorded none."""
-    places = [p for line in Run.open(run).metrics() for p in line.get("places", [])]
+    """Each step's place in the schedule of a run that was trained by time.
+
+    Raises UnmaskError where it recorded none, or where lines are missing or doubled.
+    """
+    places: list[float] = []
+    for line in Run.open(run).metrics():
+        if "places" in line:
+            places += line["places"]
+            if len(places) != line["step"]:
+                raise UnmaskError(
+                    f"{run}: {len(places)} places up to the line of step {line['step']} — one for every step was "
+                    "expected; lines of metrics.jsonl are missing or doubled — a replay would be another run"
+                )
     if not places:
         raise UnmaskError(
             f"{run} recorded no places — only a run with --budget does — give that run, or --steps"

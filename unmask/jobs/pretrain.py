@@ -12,6 +12,7 @@ import math
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from unmask.jobs.loop import Watch, train
 from unmask.jobs.meter import recorded_places
 from unmask.jobs.rollback import Rollback, recorded, stands
 from unmask.jobs.sinks import check_sinks, opened
-from unmask.jobs.stop import Stopped
+from unmask.jobs.stop import Stopped, stop_signals
 from unmask.models import Shape
 from unmask.models.weights import load_pretrained, save_pretrained
 from unmask.optim import Mover, Optimizer
@@ -84,7 +85,7 @@ def pretrain(
     check_sinks(training.log)
     store, held = Store(Path(corpus)), Store(Path(corpus), part="heldout")
     places = recorded_places(replay) if replay else None
-    with joined() as (rank, world):
+    with ExitStack() as held_open, joined() as (rank, world):
         if training.batch < world * training.accumulate:
             raise UnmaskError(
                 f"batch is {training.batch} for {world} processes × {training.accumulate} micro-batches — each needs a "
@@ -99,6 +100,7 @@ def pretrain(
             run = _folder(
                 recipe, corpus, out, size, training, source, replay, allow_changed, command, store, model, shape
             )  # fmt: skip
+            held_open.enter_context(run.alone())
         if agreed(float(run is not None and run.finished)):
             watch({"event": "say", "text": f"{out} is finished; nothing to do"})
             return Run.open(out)
@@ -117,15 +119,16 @@ def pretrain(
                     lambda text: watch({"event": "say", "text": text}),
                 )
             names = training.log if run is not None else ()
-            done = False
+            done, wanted = False, held_open.enter_context(stop_signals())
             while not done:  # a run that goes back begins again, as one that was stopped does
                 apply, optimizer = _ready(model, training)
                 rollbacks, state = _resume(Path(out), run, optimizer, watch)
                 settings = run.settings if run is not None else {}
-                with opened(names, Path(out), settings, state["step"]) as sinks:
+                with opened(names, Path(out), settings, state["step"], watch) as sinks:
                     done = train(
                         recipe, rows, store.tokenizer.vocab, training, apply, optimizer, state=state, run=run,
-                        heldout=heldout, places=places, sinks=sinks, watch=watch, rollbacks=rollbacks, line=line,
+                        heldout=heldout, places=places, sinks=sinks, watch=watch, wanted=wanted, rollbacks=rollbacks,
+                        line=line,
                     )  # fmt: skip
                 if not done:
                     del apply, optimizer, model  # room for the next
@@ -253,10 +256,14 @@ def _renamed(found: dict[str, Any], when: str) -> dict[str, Any]:
 
 
 def _remove(folder: Path) -> None:
-    """Take away a folder of a run that never took a step: what was written there just now, nothing else."""
+    """Take away a folder of a run that never took a step: what was written there just now, nothing else.
+
+    A folder with `PARTS` and no run.json was refused, so these are the run's own.
+    """
     for part in ("tensorboard", "snapshots"):
         shutil.rmtree(folder / part, ignore_errors=True)
-    for path in [folder / "evaluation" / "fills.json", folder / "metrics.jsonl", folder / "run.json"]:
+    own = (".lock", "evaluation/fills.json", "metrics.jsonl", "run.json")
+    for path in [folder / name for name in own]:
         path.unlink(missing_ok=True)
     for path in [folder / "evaluation", folder]:
         if path.is_dir() and not any(path.iterdir()):
@@ -287,6 +294,7 @@ def _folder(
         "replay": str(replay) if replay else None,
         "training": to_json(training),
     }
+    working = "bf16" if working_precision(training.precision, device()) is torch.bfloat16 else "fp32"
     followed: list[Any] = Run.open(replay).about.get("rollbacks", []) if replay else []
     run = Run.create(
         out,
@@ -297,6 +305,7 @@ def _folder(
         lines={"uniform": math.log(store.tokenizer.vocab.size), "unigram": store.unigram_entropy},
         parameters=sum(p.numel() for p in model.parameters()),
         shape=to_json(shape),
+        working=working,
         allow=FREE,
         allow_changed=allow_changed,
         fixed=FIXED,
@@ -314,4 +323,16 @@ def _folder(
             f"{out} holds a network of another shape (tokenizer, length or size) — weights keep theirs in the middle "
             "of a run — give another --out"
         )
+    if not run.finished and run.about.get("working") != working:
+        newest = run.about.get("changed", [{"step": 0}])[-1]
+        meant = (
+            "step" not in newest and "training.precision" in newest["settings"]
+        )  # named by a person, just now
+        if not meant and "working" in run.about:
+            raise UnmaskError(
+                f"{out} was trained in {run.about['working']}, and precision {training.precision} is {working} on this "
+                f"machine — a run keeps its precision — go on where it began, or here with --precision {working} "
+                "--allow-changed precision"
+            )
+        run.note(working=working)
     return run

@@ -27,15 +27,32 @@ def check_sinks(names: Sequence[str]) -> None:
 
 
 @contextmanager
-def opened(names: Sequence[str], folder: Path, settings: dict[str, Any], start: int) -> Iterator[list[Sink]]:
-    """The sinks of a run whose `start` steps are done: what an earlier sitting wrote of later steps is withdrawn."""
+def opened(
+    names: Sequence[str],
+    folder: Path,
+    settings: dict[str, Any],
+    start: int,
+    watch: Callable[[dict[str, Any]], None],
+) -> Iterator[list[Sink]]:
+    """The sinks of a run whose `start` steps are done.
+
+    TensorBoard withdraws what an earlier sitting wrote of later steps; Trackio, which cannot, has those steps twice.
+    One that cannot be closed is told of, and ends nothing.
+    """
+
+    def closed(name: str, close: Callable[[], object]) -> None:
+        try:
+            close()
+        except Exception as error:  # of another's library: a full disk, a service that is away
+            watch({"event": "say", "text": f"{name} could not be closed ({error!r}); metrics.jsonl has all"})
+
     with ExitStack() as stack:
         sinks: list[Sink] = []
         if "tensorboard" in names:
             from torch.utils.tensorboard import SummaryWriter
 
             writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
-            stack.callback(writer.close)
+            stack.callback(closed, "tensorboard", writer.close)
 
             def board(line: dict[str, Any]) -> None:
                 for name, value in numbers(line).items():
@@ -46,7 +63,7 @@ def opened(names: Sequence[str], folder: Path, settings: dict[str, Any], start: 
             import trackio
 
             trackio.init(project="unmask", name=folder.name, config=settings, resume="allow", embed=False)
-            stack.callback(trackio.finish)
+            stack.callback(closed, "trackio", trackio.finish)
             sinks.append(lambda line: trackio.log(numbers(line), step=line["step"]))
         yield sinks
 

@@ -72,26 +72,24 @@ def marks(count: int, total: int | None) -> list[float]:
 
 def snapshots(run: Path) -> list[Snapshot]:
     """The snapshots of a run, in their order; [] without any. Raises UnmaskError for a damaged file."""
-    found = []
-    for path in sorted((run / FOLDER).glob("step-*.safetensors")):
-        try:
-            check_header(path)
-            with safe_open(path, "pt") as file:
-                facts = file.metadata()
-            found.append(
-                Snapshot(
-                    path,
-                    int(facts["step"]),
-                    float(facts["seconds"]),
-                    int(facts["tokens"]),
-                    float(facts["place"]),
-                )
-            )
-        except (UnmaskError, OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise UnmaskError(
-                f"{path} is damaged ({error!r}) — expected a snapshot that the run wrote — remove the file"
-            ) from None
-    return found
+    return [_opened(path) for path in _files(run)]
+
+
+def _files(run: Path) -> list[Path]:
+    return sorted((run / FOLDER).glob("step-*.safetensors"))
+
+
+def _opened(path: Path) -> Snapshot:
+    try:
+        check_header(path)
+        with safe_open(path, "pt") as file:
+            facts = file.metadata()
+        step, tokens = int(facts["step"]), int(facts["tokens"])
+        return Snapshot(path, step, float(facts["seconds"]), tokens, float(facts["place"]))
+    except (UnmaskError, OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UnmaskError(
+            f"{path} is damaged ({error!r}) — expected a snapshot that the run wrote — remove the file"
+        ) from None
 
 
 class Keeper:
@@ -112,7 +110,12 @@ class Keeper:
         self._folder, self._working, self._say = folder, working, say
         self.on = count > 0
         self.passed, self.last = 0, -1  # marks that were passed, the step of the newest snapshot
-        for old in snapshots(folder) if folder is not None and (folder / FOLDER).is_dir() else []:
+        for path in _files(folder) if folder is not None else []:
+            try:
+                old = _opened(path)
+            except UnmaskError as error:  # not synced: a power cut may leave an empty file
+                self._say(f"{error}; the run goes on without it")
+                continue
             if old.step > start:  # a resumed run writes it again
                 old.path.unlink()
             else:

@@ -15,7 +15,8 @@ from unmask.errors import UnmaskError
 from unmask.report.text import clean
 
 Json = dict[str, Any]
-LARGEST = 64 * 1024 * 1024  # bytes of a file of a run; of longer metrics the rest is left out, and said so
+LARGEST = 64 << 20  # bytes of a file of a run that is read as a whole
+LONGEST = 512 << 20  # bytes of metrics.jsonl, which is read line by line; the rest is left out, and said so
 LONGEST_LINE = 64 * 1024  # bytes of a line of metrics.jsonl
 _NUMBERS = ("seconds", "tokens", "tokens_per_second", "loss", "accuracy")  # of such a line, or null
 VERBS = ("pretrain", "finetune", "quickstart")
@@ -157,11 +158,14 @@ def _metrics(path: Path, verb: str) -> tuple[list[Json], list[Json], list[str]]:
     train: dict[tuple[int, int], Json] = {}
     heldout: dict[tuple[int, int], Json] = {}
     broken = strange = 0
+    notes: list[str] = []
     check_regular(path, "the lines of a run")
     with path.open("rb") as file:
         for raw in iter(lambda: file.readline(LONGEST_LINE), b""):
-            if file.tell() > LARGEST:
-                broken += 1
+            if file.tell() > LONGEST:
+                notes.append(
+                    f"the curves end at {LONGEST >> 20} MiB of metrics.jsonl; what comes later is not shown"
+                )
                 break
             text = raw.decode("utf-8", "replace")
             try:
@@ -180,7 +184,6 @@ def _metrics(path: Path, verb: str) -> tuple[list[Json], list[Json], list[str]]:
                 heldout[seed, line["step"]] = {**rest, **measured}
             elif "loss" in line:
                 train[seed, line["step"]] = line
-    notes = []
     if broken:
         notes.append(f"{broken} unreadable line{'s' * (broken > 1)} of metrics.jsonl left out")
     if strange:

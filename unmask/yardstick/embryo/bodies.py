@@ -13,8 +13,8 @@ from unmask.jobs.snapshots import Snapshot, snapshots
 from unmask.jobs.source import Source, open_source
 from unmask.models import Shape
 from unmask.recipes import RECIPES, Recipe
-from unmask.run import Run, flat
-from unmask.settings import from_json
+from unmask.run import Run
+from unmask.settings import flat, from_json
 from unmask.store import Store
 
 FREE = ("training.seed", "training.checkpoint_every", "training.log", "training.snapshots", "corpus")
