@@ -103,60 +103,62 @@ def finetune(
             )
         watch({"event": "say", "text": f"{out} was finished before; nothing to do"})
         return run
-    run.note(files=files)
-    leaked = leaks(
-        {name: part.examples for name, part in p.parts.items()},
-        model,
-        words=task.NAME == "tag",
-        body=not from_scratch,
-    )
-    run.save_evaluation("leaks", leaked)
-    for text in said(leaked):
-        watch({"event": "say", "text": text})
-    leading = p.task.leading(p.labels)
-    basis = {"files": files, **{k: v for k, v in settings.items() if k not in ("workers", "seeds")}}
-    numbers = [training.seed + n for n in range(seeds)]
-    done = take_up(run, basis, numbers, leading)
-    for line in done:
-        watch({"event": "say", "text": f"seed {line['seed']}: finished before the run was stopped"})
+    with run.alone():
+        run.note(files=files)
+        leaked = leaks(
+            {name: part.examples for name, part in p.parts.items()},
+            model,
+            words=task.NAME == "tag",
+            body=not from_scratch,
+        )
+        run.save_evaluation("leaks", leaked)
+        for text in said(leaked):
+            watch({"event": "say", "text": text})
+        leading = p.task.leading(p.labels)
+        basis = {"files": files, **{k: v for k, v in settings.items() if k not in ("workers", "seeds")}}
+        numbers = [training.seed + n for n in range(seeds)]
+        done = take_up(run, basis, numbers, leading)
+        for line in done:
+            watch({"event": "say", "text": f"seed {line['seed']}: finished before the run was stopped"})
 
-    def see(event: Event) -> None:
-        kind = event["event"]
-        line = {k: v for k, v in event.items() if k not in ("event", "steps")}
-        if kind == "step":
-            run.log(line)
-            watch({**event, "text": f"seed {event['seed']}"})
-        elif kind == "dev":
-            run.log(line)
-        elif kind == "done":
-            done.append(line)
-            write_json(run.folder / "seeds" / f"{event['seed']}.json", {"basis": basis, "done": line})
-            part = "test" if "test" in event else "dev"
-            words = f"seed {event['seed']}: {leading} on {part} {event[part][leading]:.1f} after step {event['step']}"
-            watch({"event": "say", "text": words})
+        def see(event: Event) -> None:
+            kind = event["event"]
+            line = {k: v for k, v in event.items() if k not in ("event", "steps")}
+            if kind == "step":
+                run.log(line)
+                watch({**event, "text": f"seed {event['seed']}"})
+            elif kind == "dev":
+                run.log(line)
+            elif kind == "done":
+                done.append(line)
+                write_json(run.folder / "seeds" / f"{event['seed']}.json", {"basis": basis, "done": line})
+                part = "test" if "test" in event else "dev"
+                score = f"{leading} on {part} {event[part][leading]:.1f}"
+                watch({"event": "say", "text": f"seed {event['seed']}: {score} after step {event['step']}"})
 
-    numbers = [number for number in numbers if all(line["seed"] != number for line in done)]
-    workers = how_many(p, len(numbers))
-    if workers <= 1:
-        seeds_in_turn(p, numbers, run.folder, see)
-    else:
-        job = {
-            "task": task.NAME, "settings": to_json(task), "training": to_json(training), "from_scratch": from_scratch,
-            **{name: str(path) if path else None for name, path in paths.items()},
-            "threads": max(1, cores() // workers),
-        }  # fmt: skip
-        shares = [{**job, "seeds": numbers[n::workers]} for n in range(workers)]
-        for event in beside("unmask.jobs.adapt", shares, workers, job["threads"]):
-            see(event)
-    done.sort(key=lambda x: int(x["seed"]))
-    best = best_of(done, leading)
-    (run.folder / "seeds" / str(best["seed"])).replace(run.folder / "model")
-    shutil.rmtree(run.folder / "seeds")
-    result = summary(p, done, best["seed"], ledger.to_json())
-    run.save_evaluation("finetune", result)
-    watch({"event": "say", "text": verdict(result)})
-    run.finish()
-    return run
+        numbers = [number for number in numbers if all(line["seed"] != number for line in done)]
+        workers = how_many(p, len(numbers))
+        if workers <= 1:
+            seeds_in_turn(p, numbers, run.folder, see)
+        else:
+            job = {
+                "task": task.NAME, "settings": to_json(task), "training": to_json(training),
+                "from_scratch": from_scratch,
+                **{name: str(path) if path else None for name, path in paths.items()},
+                "threads": max(1, cores() // workers),
+            }  # fmt: skip
+            shares = [{**job, "seeds": numbers[n::workers]} for n in range(workers)]
+            for event in beside("unmask.jobs.adapt", shares, workers, job["threads"]):
+                see(event)
+        done.sort(key=lambda x: int(x["seed"]))
+        best = best_of(done, leading)
+        (run.folder / "seeds" / str(best["seed"])).replace(run.folder / "model")
+        shutil.rmtree(run.folder / "seeds")
+        result = summary(p, done, best["seed"], ledger.to_json())
+        run.save_evaluation("finetune", result)
+        watch({"event": "say", "text": verdict(result)})
+        run.finish()
+        return run
 
 
 def best_of(done: Sequence[Event], leading: str) -> Event:
