@@ -223,10 +223,7 @@ class Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Raises UnmaskError where another process works in the folder; keeps others out meanwhile, and a kill lets go.
-
-        A lock of the system on the file .lock; nothing where the file system or the system knows none.
-        """
+        """Keeps other processes out, by a lock of the system where there is one. Raises UnmaskError for the second."""
         with open(self.folder / ".lock", "ab") as file:
             try:
                 import fcntl
