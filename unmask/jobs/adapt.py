@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unmask.batch import collate
+from unmask.batch import collate, portions
 from unmask.errors import UnmaskError
 from unmask.evaluation.metrics import constant
 from unmask.jobs.crew import emit
@@ -194,21 +194,12 @@ def batches(p: Prepared, seed: int, device: torch.device) -> Iterator[list[Batch
         for n in chosen:
             drawn.append(p.task.example(rows[n], p.tokenizer.vocab, generator(seed, "window", visit)))
             visit += 1
-        yield [collated(micro, device) for micro in portions(drawn)]
+        yield [collated(micro, device) for micro in micro_batches(drawn)]
 
 
-def portions(drawn: Sequence[dict[str, np.ndarray]]) -> Iterator[list[dict[str, np.ndarray]]]:
-    """Consecutive examples of at most `TOKENS` tokens together (or one that is longer)."""
-    portion: list[dict[str, np.ndarray]] = []
-    tokens = 0
-    for example in drawn:
-        if portion and tokens + len(example["ids"]) > TOKENS:
-            yield portion
-            portion, tokens = [], 0
-        portion.append(example)
-        tokens += len(example["ids"])
-    if portion:
-        yield portion
+def micro_batches(drawn: Sequence[dict[str, np.ndarray]]) -> Iterator[list[dict[str, np.ndarray]]]:
+    """Neighbours of at most `TOKENS` tokens together."""
+    return portions(drawn, lambda example: len(example["ids"]), TOKENS)
 
 
 def collated(examples: Sequence[dict[str, np.ndarray]], device: torch.device) -> Batch:
@@ -226,7 +217,7 @@ def outputs(
     was = model.training
     model.eval()
     with torch.no_grad():
-        for portion in portions(examples):
+        for portion in micro_batches(examples):
             found += task.predict(model, collated(portion, device))
     model.train(was)
     return [found[place] for place in np.argsort(order)]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from unmask.jobs.adapt import portions
+from unmask.jobs.adapt import micro_batches
 from unmask.jobs.predict import Tuned
 from unmask.randomness import generator
 from unmask.tasks import Examples
@@ -77,7 +77,7 @@ def said_by(session: Session, tuned: Tuned, examples: Examples) -> list[dict[str
     ).rows
     unused = generator(0, "window", 0)  # only a window to learn from is drawn
     drawn = [note.task.example(window, vocab, unused) for window in windows]
-    found = [one for some in portions(drawn) for one in _said(session, some)]
+    found = [one for some in micro_batches(drawn) for one in _said(session, some)]
     return note.task.join(examples, windows, found, note.labels)
 
 

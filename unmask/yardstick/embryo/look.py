@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from unmask.batch import portions
 from unmask.errors import UnmaskError
 from unmask.models import Shape
 from unmask.models.encoder import Encoder
@@ -61,14 +62,7 @@ def _asked(
     The numbers and its value for each batch; all values are held together, so it keeps what is small.
     """
     order = sorted(range(len(rows)), key=lambda n: len(rows[n][0]))
-    batches: list[list[int]] = [[]]
-    size = 0
-    for n in order:
-        if batches[-1] and size + len(rows[n][0]) > TOKENS:
-            batches.append([])
-            size = 0
-        batches[-1].append(n)
-        size += len(rows[n][0])
+    batches = list(portions(order, lambda n: len(rows[n][0]), TOKENS))
 
     def one(numbers: list[int]) -> T:
         lengths = np.array([len(rows[n][0]) for n in numbers])

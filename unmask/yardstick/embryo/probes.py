@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from unmask.batch import portions
 from unmask.errors import UnmaskError
 from unmask.randomness import generator
 from unmask.yardstick.embryo.tagged import LEAST, Sample
@@ -89,7 +90,7 @@ def states(reader: Reader, sample: Sample, layers: Sequence[int]) -> np.ndarray:
 
     hooks = [layer.register_forward_hook(catch) for layer in reader.encoder.layers]
     try:
-        for batch in _batches(order, sample):
+        for batch in portions(order, lambda row: len(sample.rows[row]) + 2, TOKENS):
             rows = [np.concatenate([[vocab.cls], sample.rows[row], [vocab.sep]]) for row in batch]
             lengths = [len(row) for row in rows]
             caught.clear()
@@ -108,19 +109,6 @@ def states(reader: Reader, sample: Sample, layers: Sequence[int]) -> np.ndarray:
         for hook in hooks:
             hook.remove()
     return found
-
-
-def _batches(order: Sequence[int], sample: Sample) -> list[list[int]]:
-    batches: list[list[int]] = [[]]
-    size = 0
-    for row in order:
-        length = len(sample.rows[row]) + 2
-        if batches[-1] and size + length > TOKENS:
-            batches.append([])
-            size = 0
-        batches[-1].append(row)
-        size += length
-    return batches
 
 
 def accuracy(probe: Probe, features: np.ndarray) -> float:

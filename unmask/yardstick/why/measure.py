@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unmask.jobs.adapt import Part, Prepared, collated, outputs, portions
+from unmask.jobs.adapt import Part, Prepared, collated, micro_batches, outputs
 from unmask.randomness import generator
 from unmask.tasks import Examples, Labels, Task
 from unmask.train import Batch
@@ -44,7 +44,7 @@ def sample(p: Prepared, examples: Examples, size: int, seed: int, device: torch.
         for n, row in enumerate(framed[0].rows)
     ]
     rows.sort(key=lambda row: len(row["ids"]))
-    return Sample(Part(chosen, framed[1]), tuple(collated(micro, device) for micro in portions(rows)))
+    return Sample(Part(chosen, framed[1]), tuple(collated(micro, device) for micro in micro_batches(rows)))
 
 
 def loss_of(task: Task, model: nn.Module, batches: Sequence[Batch]) -> float:
