@@ -253,7 +253,7 @@ def _in_range(task: SuiteTask, label: str, where: str) -> None:
         value = float(label)
     except ValueError:
         value = math.nan
-    low, high = -math.inf if task.low is None else task.low, math.inf if task.high is None else task.high
+    low, high = task.bounds
     if not low <= value <= high or not math.isfinite(value):
         raise UnmaskError(
             f'{where}: the label is "{label}" — {task.name} has numbers from {low:g} to {high:g} — is this the right '

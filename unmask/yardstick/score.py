@@ -65,8 +65,7 @@ def told(
     if metric.startswith("record"):
         return [x.about[1] for x in items], [(x.about[0], s[1]) for x, s in zip(items, said, strict=True)]
     if task.kind == "score":
-        low, high = -np.inf if task.low is None else task.low, np.inf if task.high is None else task.high
-        return [float(x.gold) for x in items], [float(np.clip(s, low, high)) for s in said]
+        return [float(x.gold) for x in items], [float(np.clip(s, *task.bounds)) for s in said]
     if task.kind == "answer":
         return [[text for text, _ in x.gold] for x in items], list(said)
     plain = [s[0] if task.reader == "record" else s for s in said]

@@ -145,10 +145,7 @@ def text_of(task: SuiteTask, one: Submission, rows: Rows, said: Sequence[Any]) -
 def shown(task: SuiteTask, one: Submission, said: Any) -> Any:
     """An answer as the server wants it: clipped scores, its own spelling of labels, whole numbers where it says so."""
     if task.kind == "score":
-        low, high = (
-            float("-inf") if task.low is None else task.low,
-            float("inf") if task.high is None else task.high,
-        )
+        low, high = task.bounds
         return f"{min(max(float(said), low), high):.3f}"
     label = one.labels.get(str(said), str(said))
     return int(label) if one.whole else label

@@ -11,6 +11,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field
 from importlib.resources import files
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,6 +103,11 @@ class SuiteTask:
     submission: tuple[Submission, ...] = ()
     uses: str | None = None  # a diagnostic: no training of its own, asked of this task's model
     note: str = ""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest score, infinite where the task names none."""
+        return -inf if self.low is None else self.low, inf if self.high is None else self.high
 
 
 @dataclass(frozen=True)
