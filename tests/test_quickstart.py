@@ -52,6 +52,8 @@ def test_own_text_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     stored = json.loads((tmp_path / "run/tasks/classify/pretrained/evaluation/finetune.json").read_text())
     assert task["pretrained"] == stored["scores"]["dev"]["accuracy"]
     assert stored["start"] == "pretrained" and stored["steps"] == 6
+    assert task["part"] == "dev" and set(task["flat"]) <= {"scratch", "pretrained"}  # no test rows were given
+    assert "accuracy on dev" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     page = tmp_path / "run" / "report.html"
     assert page.exists() and str(page) in last
     assert "unmask finetune classify" in last

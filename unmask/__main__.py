@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
 from unmask.errors import UnmaskError
+from unmask.settings import TYPED
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ONWARD = "stopped; the same command again goes on from the last checkpoint, or anew where there is none"
@@ -20,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    TYPED.set(shlex.join(["unmask", *words]))
     try:
         from unmask.commands import app
 

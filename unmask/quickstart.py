@@ -81,7 +81,7 @@ def quickstart(
     tag: Path | None = None,
     pair: Path | None = None,
     answer: Path | None = None,
-    watch: Callable[[dict[str, Any]], None],
+    watch: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> str:
     """Do all of it and return the last screen. `steps` of pre-training in place of `budget` seconds make it exact.
 
@@ -110,7 +110,9 @@ def quickstart(
         "text": [str(t) for t in text] if text else None,
         **{k: str(v) if v else None for k, v in own.items()},
     }
-    run = Run.create(out, verb="quickstart", settings=settings, call=f"unmask.quickstart({_call(settings)})")
+    run = Run.create(
+        out, verb="quickstart", settings=settings, call=f"unmask.quickstart.quickstart({_call(settings)})"
+    )
 
     def say(line: str) -> None:
         watch({"event": "say", "text": line})
@@ -258,21 +260,29 @@ def scores_of(folder: Path) -> dict[str, Any]:
     from unmask.run import read_json
 
     found = read_json(folder / "evaluation" / "finetune.json")
-    scores = found["scores"].get("test", found["scores"].get("dev"))
+    scores = found["scores"][part_of(found)]
     score: dict[str, Any] = scores[found["metric"]]
     return score
+
+
+def part_of(found: dict[str, Any]) -> str:
+    """The rows that are reported: test, or dev where there are no others."""
+    return "test" if "test" in found["scores"] else "dev"
 
 
 def row_of(job: Job, folder: Path) -> dict[str, Any]:
     """A task's row of results.json."""
     from unmask.run import read_json
 
-    found = read_json(folder / "pretrained" / "evaluation" / "finetune.json")
+    where = Path("evaluation") / "finetune.json"
+    found = read_json(folder / "pretrained" / where)
     return {
         "task": job.name,
         "metric": found["metric"],
+        "part": part_of(found),
         "rows": found["rows"],
         "majority": found["majority"].get(found["metric"]),
+        "flat": [start for start in STARTS if read_json(folder / start / where).get("equals_majority")],
         **{start: scores_of(folder / start) for start in STARTS},
     }
 

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from unmask.bounded import BadJson, parse_json, read_bounded
 from unmask.errors import UnmaskError
-from unmask.settings import flat, named_settings
+from unmask.settings import TYPED, flat, named_settings
 
 KEEP = 2  # checkpoints that stay: the newest, and the one before it
 PARTS = (
@@ -127,7 +127,7 @@ class Run:
         `allow` ("seeds", "training.log") may differ. So may those that a person names in `allow_changed`, unless they
         are `fixed`: the new ones then stand in the settings, and both under "changed", as soon as `note` is called.
         """
-        folder = Path(folder)
+        folder, command = Path(folder), command or TYPED.get()
         plain = json.loads(json.dumps(dict(settings), default=str))
         if (folder / "run.json").exists():
             old = cls.open(folder)
@@ -300,8 +300,9 @@ class Run:
     ) -> Path:
         """Write a checkpoint aside, then rename it. Raises UnmaskError on a full disk; older ones stay whole.
 
-        The newest `KEEP` stay, and the newest at or before step `needed`. The lines of metrics.jsonl are on the disk
-        before it is: a run goes on where they end.
+        The newest `KEEP` stay; with `needed` the newest, the newest at or before step `needed`, to which the run may go
+        back, and the oldest after that, which will be that one later: two at least. The lines of metrics.jsonl are on
+        the disk before it is: a run goes on where they end.
         """
         root = self.folder / "checkpoints"
         final, part = root / _name(step), root / f".{_name(step)}.part"
@@ -331,11 +332,12 @@ class Run:
                 f"the checkpoint of step {step} could not be written ({error}) — {root} needs room — "
                 "make room and run the same command again; the checkpoint before is whole"
             ) from error
-        there = sorted(root.glob("step-*"))
-        back = [p for p in there if needed is not None and p.name <= _name(needed)][-1:]
-        for old in there[:-KEEP]:
-            if old not in back:
-                shutil.rmtree(old, ignore_errors=True)
+        there, kept = sorted(root.glob("step-*")), slice(-KEEP, None)
+        if needed is not None:  # the next to be needed stays, too: else all between would be gone when it is
+            at = sum(p.name <= _name(needed) for p in there)
+            kept = slice(max(0, at - 1), at + 1)
+        for old in set(there[:-1]) - set(there[kept]):
+            shutil.rmtree(old, ignore_errors=True)
         return final
 
     def load_checkpoint(

@@ -12,11 +12,14 @@ import math
 import re
 import types
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from unmask.errors import UnmaskError, nearest
 
+#: the command line as it was typed, "" where a run is made from Python
+TYPED: ContextVar[str] = ContextVar("typed", default="")
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([dhms]|$)\s*")
 

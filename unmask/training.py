@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from unmask.errors import UnmaskError
+from unmask.models import check_size
 
 if TYPE_CHECKING:
     from unmask.recipes import Recipe
@@ -86,7 +87,11 @@ class Training:
 
 
 def resolved(recipe: Recipe, size: str, training: Training) -> Training:
-    """The settings with the recipe's values for the size in place of None, and 30 minutes if no end is given."""
+    """The settings with the recipe's values for the size in place of None, and 30 minutes if no end is given.
+
+    Raises `UnmaskError` for a size that there is not.
+    """
+    check_size(size)
     defaults = {k: v for k, v in recipe.training(size).items() if getattr(training, k) is None}
     training = replace(training, **defaults)
     if training.steps is None and training.budget is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -64,6 +65,28 @@ def test_a_run_holds_what_was_asked_for(folder: Path) -> None:
     recipe, training = about["settings"]["recipe"], about["settings"]["training"]
     assert (recipe["name"], recipe["rate"], training["steps"], training["batch"]) == ("bert", 0.3, 5, 4)
     assert about["verb"] == "pretrain" and "finished" in about
+
+
+def test_a_run_knows_the_command_as_it_was_typed(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "two words"
+    line = ["pretrain", "bert", str(folder / "corpus"), "--out", str(out), "--size", "tiny", "--steps", "1"]
+    assert main([*line, "--length", "32", "--batch", "4"]) == 0
+    command = json.loads((out / "run.json").read_text())["command"]
+    assert shlex.split(command) == ["unmask", *line, "--length", "32", "--batch", "4"]
+
+
+def test_like_takes_the_source_too(folder: Path, tmp_path: Path) -> None:
+    short = ["--steps", "1", "--batch", "2"]
+    first = ["pretrain", "bert", str(folder / "corpus"), "--from", str(folder / "run"), "--length", "32"]
+    assert main([*first, "--out", str(tmp_path / "on"), *short]) == 0
+    again = ["pretrain", "bert", "--like", str(tmp_path / "on"), "--out", str(tmp_path / "b"), "--seed", "1"]
+    assert main([*again, *short]) == 0
+    assert json.loads((tmp_path / "b" / "run.json").read_text())["settings"]["source"] == str(folder / "run")
+
+
+def test_a_misspelt_size_is_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pretrain", "bert", str(folder / "corpus"), "--size", "smal"]) == 2
+    assert 'Did you mean "small"' in capsys.readouterr().err
 
 
 def test_fill(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from unmask.corpus import Document
 from unmask.errors import UnmaskError
@@ -238,6 +240,23 @@ def test_going_on_from_a_model(corpus: Path, straight: Path, tmp_path: Path) -> 
     places = [w.pop("encoder.places.weight") for w in (before, after)]
     assert torch.equal(places[0][2:], places[1][1:])
     assert before.keys() == after.keys() and all(torch.equal(w, after[n]) for n, w in before.items())
+    said: list[str] = []
+    again = pretrain(
+        Roberta(), corpus, out=tmp_path / "sized", training=frozen, source=straight / "model",
+        watch=lambda event: said.append(event.get("text", "")),
+    )  # fmt: skip
+    assert again.settings["size"] == "tiny" and "size tiny, as" in said[0]  # mini was not the body's
+    assert f"source={straight / 'model'!r}" in again.about["call"]
+    body = tmp_path / "body"
+    shutil.copytree(straight / "model", body)
+    kept = {k: v for k, v in load_file(body / "model.safetensors").items() if not k.startswith("lm_head")}
+    save_file(kept, body / "model.safetensors")
+    said.clear()
+    pretrain(
+        Roberta(), corpus, out=tmp_path / "bare", size="tiny", training=frozen, source=body,
+        watch=lambda event: said.append(event.get("text", "")),
+    )  # fmt: skip
+    assert any("drawn at random" in text for text in said)
     with pytest.raises(UnmaskError, match="trains a bert"):
         pretrain(Bert(pairs="none"), corpus, out=tmp_path / "b", size="tiny", source=straight / "model")
     other = tmp_path / "other"

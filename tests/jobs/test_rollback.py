@@ -17,7 +17,7 @@ from unmask.corpus import Document
 from unmask.errors import UnmaskError
 from unmask.jobs import feed, rollback
 from unmask.jobs.pretrain import pretrain
-from unmask.jobs.rollback import Rollback, batch_of, recorded, rows_of, stands, target
+from unmask.jobs.rollback import BACK, Rollback, batch_of, recorded, rows_of, stands, target
 from unmask.recipes import Roberta
 from unmask.run import Run
 from unmask.store.build import build
@@ -209,16 +209,23 @@ def test_a_replay_reads_the_rows_that_were_read_in_the_end(
     assert last(again.folder) == last(run.folder)
 
 
-def test_the_checkpoint_that_going_back_needs_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("apart", [1, 7, 30, 99, 100, 101, 250])
+def test_the_checkpoint_that_going_back_needs_stays(tmp_path: Path, apart: int) -> None:
+    """However far apart checkpoints are, one stands at or before the update that the run may have to return to."""
     run = Run.create(tmp_path / "r", verb="pretrain", settings={})
-    for step in (3, 5, 9, 20, 21):
-        run.save_checkpoint(step, {"weights": {"a": torch.ones(1)}}, {}, needed=10)
-    assert sorted(p.name[-2:] for p in (run.folder / "checkpoints").iterdir()) == ["09", "20", "21"]
-    run.save_checkpoint(22, {"weights": {"a": torch.ones(1)}}, {}, needed=20)
-    assert sorted(p.name[-2:] for p in (run.folder / "checkpoints").iterdir()) == ["20", "21", "22"]
-    run.save_checkpoint(
-        23, {"weights": {"a": torch.ones(1)}}, {}, needed=22
-    )  # which is one of the two newest
-    assert sorted(p.name[-2:] for p in (run.folder / "checkpoints").iterdir()) == ["22", "23"]
+    for step in range(apart, 1000, apart):
+        needed = max(0, step - BACK)
+        run.save_checkpoint(step, {"weights": {"a": torch.ones(1)}}, {}, needed=needed)
+        there = sorted(int(p.name[-8:]) for p in (run.folder / "checkpoints").iterdir())
+        assert there[-1] == step and min(step // apart, 2) <= len(there) <= 3
+        before = [one for one in there if one <= needed]
+        assert before or needed < apart  # else there never was one
+        assert not before or before[-1] > needed - 2 * BACK - apart  # and not long before
+
+
+def test_what_comes_after_is_forgotten(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "r", verb="pretrain", settings={})
+    for step in (22, 23):
+        run.save_checkpoint(step, {"weights": {"a": torch.ones(1)}}, {})
     run.forget_after(22)
     assert [p.name[-2:] for p in (run.folder / "checkpoints").iterdir()] == ["22"]

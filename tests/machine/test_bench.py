@@ -15,7 +15,7 @@ from unmask.errors import UnmaskError
 from unmask.machine import bench as room
 from unmask.machine import environment
 from unmask.machine.bench import Bench, Speed, advice, bench, speed
-from unmask.machine.environment import Moment, Others, Processors, moment, others, quota
+from unmask.machine.environment import Moment, Others, Processors, memory, moment, others, quota
 from unmask.machine.limits import words
 from unmask.machine.rates import Rate, best, matrix_rates, threads
 from unmask.machine.timing import Timing
@@ -37,6 +37,19 @@ def test_the_quota_of_a_container(tmp_path: Path) -> None:
     assert quota(old) == 4.0
     (old / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
     assert quota(old) is None
+
+
+def test_the_memory_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unmask.machine.environment.CGROUP", tmp_path)
+    whole = memory()
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory() == whole > 1 << 20
+    (tmp_path / "memory.max").write_text("1048576\n")
+    assert memory() == 1 << 20
+    (tmp_path / "memory.max").unlink()
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("2097152\n")
+    assert memory() == 2 << 20
 
 
 def test_usable_processors() -> None:

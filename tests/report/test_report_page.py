@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -179,6 +180,42 @@ def test_several_bodies_are_compared(folders: Folders, tmp_path: Path) -> None:
     values = _values(json.loads(data)["loss-tokens"])
     assert {value["run"] for value in values if "run" in value} == {"bert", HOSTILE}
     assert {value["y"] for value in values if "words" in value} == {9.011, 6.53, 8.5, 6.1}
+
+
+def test_runs_of_one_name_are_told_apart(folders: Folders, tmp_path: Path) -> None:
+    for above in ("a", "b"):
+        shutil.copytree(folders("pretrain"), tmp_path / above / "body")
+    text = report([tmp_path / "a" / "body", tmp_path / "b" / "body"], tmp_path).read_text(encoding="utf-8")
+    (data,) = [raw for _, attrs, raw in Page(text).raw if attrs.get("type") == "application/json"]
+    values = _values(json.loads(data)["loss-tokens"])
+    assert {value["run"] for value in values if "run" in value} == {"a/bert", "b/bert"}
+
+
+def test_a_run_beside_a_quickstart_has_a_row(folders: Folders, tmp_path: Path) -> None:
+    alone = Page(report([folders("quickstart")], tmp_path).read_text(encoding="utf-8"))
+    beside = report([folders("quickstart"), folders("finetune"), folders("scratch")], tmp_path)
+    assert "helped" in alone.text or "ahead" in alone.text
+    assert "in 5 of 5 tasks" in beside.read_text(encoding="utf-8")
+
+
+def test_two_tasks_of_one_kind_are_two_charts(folders: Folders, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        for part in ("finetune", "scratch"):
+            shutil.copytree(folders(part), tmp_path / name / part)
+            path = tmp_path / name / part / "run.json"
+            about = json.loads(path.read_text())
+            about["settings"] = {**about["settings"], "train": name}
+            path.write_text(json.dumps(about))
+    runs = [tmp_path / name / part for name in ("one", "two") for part in ("finetune", "scratch")]
+    (data,) = [
+        raw
+        for _, attrs, raw in Page(report(runs, tmp_path).read_text(encoding="utf-8")).raw
+        if attrs.get("type") == "application/json"
+    ]
+    charts = json.loads(data)
+    assert "task-0-loss" in charts and "task-1-loss" in charts
+    names = {value["task"] for value in _values(charts["ranges-0"]) if "task" in value}
+    assert len(names) == 2
 
 
 def test_empty_run_says_so(tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+import tokenizers
 
-from unmask.models import Shape
+from unmask.jobs.source import frame_of
+from unmask.models import Shape, sized
 from unmask.randomness import generator
 from unmask.tasks import TASKS, Answer, Classify, Frame, Labels, Pair, Tag
 from unmask.tasks.examples import Example, Examples, Window
@@ -214,3 +218,22 @@ def test_the_pair_head_goes_by_size(shape: Shape, tokenizer: Tokenizer) -> None:
 
     assert (style(Pair(), 2), style(Pair(), 8)) == ("compare", "pooler")
     assert (style(Pair(head="first"), 2), style(Pair(head="compare"), 8)) == ("pooler", "compare")
+
+
+@pytest.mark.parametrize("kind", ["TemplateProcessing", "RobertaProcessing"])
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_two_texts_lie_as_their_tokenizer_puts_them(tokenizer: Tokenizer, family: str, kind: str) -> None:
+    """Whoever opens the model elsewhere has the tokenizer alone; RoBERTa's own has two [SEP] between, ours one."""
+    data, vocab = json.loads(tokenizer.content), tokenizer.vocab
+    if kind == "RobertaProcessing":
+        ends = {"sep": ["[SEP]", vocab.sep], "cls": ["[CLS]", vocab.cls]}
+        data["post_processor"] = {"type": kind, **ends, "trim_offsets": True, "add_prefix_space": True}
+    own = Tokenizer(json.dumps(data), tokenizer.roles)
+    frame = frame_of(own, sized(family, "tiny", vocab.size, 64))
+    assert frame.separators == (2 if kind == "RobertaProcessing" else 1)
+    a, b = "the cat sat", "a dog ran home"
+    ids, segments = frame.row(own.encode(a).ids, own.encode(b).ids)
+    there = tokenizers.Tokenizer.from_str(json.dumps(data)).encode(a, b)
+    assert ids.tolist() == there.ids
+    if family == "bert" and kind == "TemplateProcessing":
+        assert segments is not None and segments.tolist() == there.type_ids

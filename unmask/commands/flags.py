@@ -18,7 +18,7 @@ from cyclopts import Group, Parameter
 from unmask.settings import from_json, seconds, show_seconds
 
 DURATIONS = frozenset({"budget", "checkpoint_every"})  # fields in seconds that are written as 5m, 8h
-OWN = frozenset({"out", "like", "source", "replay"})  # what a run does not take over from another
+OWN = frozenset({"out", "like", "replay"})  # what a run does not take over from another
 EITHER = ("steps", "budget")  # whoever gives one of these does not want the other from an older run
 
 

@@ -42,9 +42,11 @@ def write_card(run: Run) -> None:
         'model = AutoModelForMaskedLM.from_pretrained("model")',
         "```",
         "",
-        f"Repeat: `{about['command']}`",
+        f"Repeat: `{about['command'] or about['call']}`",
         "",
-        "It was trained on the text above and nothing else; what that text gets wrong or leaves out, it does too.",
+        "It was trained on the text above"
+        + (", after what its source had read" if settings.get("source") else " and nothing else")
+        + "; what that text gets wrong or leaves out, it does too.",
         "",
     ]
     (run.folder / "model" / "README.md").write_text("\n".join(lines), encoding="utf-8")

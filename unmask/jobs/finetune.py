@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +85,7 @@ def finetune(
         verb="finetune",
         settings=settings,
         call=call_of(task, paths, training, seeds, from_scratch),
-        command=command or " ".join(["unmask", *sys.argv[1:]]),
+        command=command,
         allow=("workers",),
         allow_changed=allow_changed,
         fixed=("task",),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,7 +28,7 @@ from unmask.jobs.meter import recorded_places
 from unmask.jobs.rollback import Rollback, recorded, stands
 from unmask.jobs.sinks import check_sinks, opened
 from unmask.jobs.stop import Stopped, stop_signals
-from unmask.models import Shape
+from unmask.models import Shape, size_of
 from unmask.models.weights import load_pretrained, save_pretrained
 from unmask.optim import Mover, Optimizer
 from unmask.processes import agreed, device, joined
@@ -69,17 +68,20 @@ def pretrain(
 ) -> Run:
     """Pre-train and return the run.
 
-    `source` is a model folder to go on from (its tokenizer must be the corpus's); `replay` is a run whose recorded
-    places in the schedule are followed. `allow_changed` names settings with which a stopped run may go on though they
-    are others than before. `watch` is told of steps and of what is said; `line` is the seconds between two lines of
-    metrics.jsonl (1 if None, 0: a line an update). Raises UnmaskError for settings that cannot work, before any
-    training, and Stopped when asked to stop.
+    `source` is a model folder to go on from: its tokenizer must be the corpus's, and its size counts, not `size`.
+    `replay` is a run whose recorded places in the schedule are followed. `allow_changed` names settings with which a
+    stopped run may go on though they are others than before. `watch` is told of steps and of what is said; `line` is
+    the seconds between two lines of metrics.jsonl (1 if None, 0: a line an update). Raises UnmaskError for settings
+    that cannot work, before any training, and Stopped when asked to stop.
     """
     if replay is not None and training is not None and training.steps is not None:
         raise UnmaskError(
             f"both steps ({training.steps}) and replay ({replay}) are given — a replay takes as many updates as the "
             "run that it follows — leave one out"
         )
+    if source is not None and (own := size_of(load_pretrained(model_folder(source)).shape)) != size:
+        watch({"event": "say", "text": f"size {own}, as {source}, whose rate and batch are the defaults"})
+        size = own
     training = resolved(recipe, size, training or Training())
     assert training.length is not None and training.batch is not None
     check_sinks(training.log)
@@ -93,7 +95,7 @@ def pretrain(
             )
         watch = watch if rank == 0 else silent
         rows = recipe.rows(store, training.length, training.seed)
-        model, shape = _network(recipe, store, size, training, source)
+        model, shape = _network(recipe, store, size, training, source, watch)
         run, new = None, False
         if rank == 0:
             new = not (Path(out) / "run.json").exists()
@@ -227,9 +229,12 @@ def _close(
 
 
 def _network(
-    recipe: Recipe, store: Store, size: str, training: Training, source: Path | None
+    recipe: Recipe, store: Store, size: str, training: Training, source: Path | None, watch: Watch = silent
 ) -> tuple[nn.Module, Shape]:
-    """The network in fp32 with weights drawn from the seed, or with the body and head of `source`."""
+    """The network in fp32 with weights drawn from the seed, or with the body and head of `source`.
+
+    `watch` is told of what the source lacks, which is drawn from the seed.
+    """
     vocab = store.tokenizer.vocab
     assert training.length is not None
     torch.manual_seed(training.seed)
@@ -247,7 +252,9 @@ def _network(
             f"{source} is a {loaded.family} and the recipe {recipe.NAME} trains a {recipe.FAMILY} — they must agree — "
             "choose the recipe of that family"
         )
-    model, _ = loaded.around(lambda shape: recipe.network(shape, vocab))
+    model, fresh = loaded.around(lambda shape: recipe.network(shape, vocab))
+    if fresh:
+        watch({"event": "say", "text": f"{source} has no {', '.join(fresh)}: drawn at random, to be learnt"})
     return model, loaded.shape
 
 
@@ -300,8 +307,10 @@ def _folder(
         out,
         verb="pretrain",
         settings=settings,
-        call=f"unmask.pretrain({recipe!r}, {str(corpus)!r}, out={str(out)!r}, size={size!r}, training={training!r})",
-        command=command or " ".join(["unmask", *sys.argv[1:]]),
+        call=f"unmask.pretrain({recipe!r}, {str(corpus)!r}, out={str(out)!r}, size={size!r}, training={training!r}"
+        + "".join(f", {k}={v!r}" for k, v in (("source", source), ("replay", replay)) if v)
+        + ")",
+        command=command,
         lines={"uniform": math.log(store.tokenizer.vocab.size), "unigram": store.unigram_entropy},
         parameters=sum(p.numel() for p in model.parameters()),
         shape=to_json(shape),

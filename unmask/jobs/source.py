@@ -11,7 +11,7 @@ from unmask.errors import UnmaskError
 from unmask.models import Shape
 from unmask.models.weights import Loaded, check_shapes, load_pretrained
 from unmask.tasks import Frame
-from unmask.tokens import Tokenizer, Vocab
+from unmask.tokens import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ def model_folder(path: Path) -> Path:
     )
 
 
-def frame_of(vocab: Vocab, shape: Shape, family: str) -> Frame:
-    """How this family's rows begin, divide and end."""
-    return Frame(vocab, segments=shape.segments > 1, separators=2 if family == "roberta" else 1)
+def frame_of(tokenizer: Tokenizer, shape: Shape) -> Frame:
+    """How this model's rows begin, divide and end: as its tokenizer, which goes with it, puts two texts together."""
+    return Frame(tokenizer.vocab, segments=shape.segments > 1, separators=tokenizer.separators)
 
 
 def open_source(path: Path) -> Source:
@@ -67,4 +67,4 @@ def open_source(path: Path) -> Source:
                 f"{folder}: {name} holds what is no finite number — the file is damaged, or its training went wrong — "
                 "copy it again, or train with a lower rate"
             )
-    return Source(folder, loaded, tokenizer, frame_of(tokenizer.vocab, shape, loaded.family))
+    return Source(folder, loaded, tokenizer, frame_of(tokenizer, shape))

@@ -78,8 +78,20 @@ def _name() -> str:
 
 
 def memory() -> int:
-    """Bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Bytes of memory that this process may take: of the machine, or what its control group (a container) allows."""
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_allowed(CGROUP)])
+
+
+def _allowed(root: Path) -> list[int]:
+    """The limits of memory that stand in the control group's own files, of either version (Linux)."""
+    found = []
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            text = (root / name).read_text().strip()
+        except OSError:
+            continue
+        found += [int(text)] if text.isdigit() else []  # "max": no limit
+    return found
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ The user's own settings train for some updates in processes of their own: undist
 instants and started again; and as two processes. The final weights, moments and model of the first two are compared
 byte by byte. Two processes add in another order, so of them the losses are compared. How many updates that is follows
 from the time that is given: a few are timed first. Whatever else differs from the user's run is said: the number of
-updates, so the schedule is a short one of the same shape, and how often checkpoints are written.
+updates, so the schedule is a short one of the same shape, and how often checkpoints are written; shares (--shard),
+snapshots and logs are left out.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def verify_resume(
             "recipe": recipe.NAME,
             "settings": to_json(recipe),
             "size": size,
-            "training": to_json(chosen),
+            "training": to_json(short),
             "corpus": str(corpus),
             "updates": steps,
             "bytes_compared": found.compared,

@@ -10,6 +10,7 @@ and an inner width of two thirds, so that a gated layer has about the parameters
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import log
 from typing import Literal
 
 from unmask.errors import UnmaskError, nearest
@@ -96,15 +97,27 @@ MODERN_SIZES = {"base": (22, 768, 12, 1152), "large": (28, 1024, 16, 2624)}
 FAMILIES = ("bert", "roberta", "albert", "modernbert")
 
 
+def check_size(size: str) -> None:
+    """Raise `UnmaskError`, with the nearest name, for a size that there is not."""
+    if size not in SIZES:
+        raise UnmaskError(
+            f'size "{size}" — expected one of {", ".join(SIZES)} — choose one.{nearest(size, SIZES)}'
+        )
+
+
+def size_of(shape: Shape) -> str:
+    """The size whose layers hold about as many weights as those of this shape: its defaults fit."""
+    sizes = {**SIZES, **(MODERN_SIZES if shape.gate else {})}
+    own = shape.layers * shape.width**2
+    return min(sizes, key=lambda name: abs(log(own / (sizes[name][0] * sizes[name][1] ** 2))))
+
+
 def sized(family: str, size: str, vocab: int, positions: int) -> Shape:
     """The shape of a family at a size, e.g. `sized("bert", "mini", 8192, 128)`.
 
     Unknown names raise `UnmaskError` with the nearest right one. Sources: see the head of this file.
     """
-    if size not in SIZES:
-        raise UnmaskError(
-            f'size "{size}" — expected one of {", ".join(SIZES)} — choose one.{nearest(size, SIZES)}'
-        )
+    check_size(size)
     layers, width, heads, inner = SIZES[size]
     plain = Shape(vocab, width, layers, heads, inner, positions)
     match family:

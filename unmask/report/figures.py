@@ -121,13 +121,25 @@ def loss(bodies: Sequence[Run], against: str, term: str = "mlm") -> Spec | None:
         ),
         lambda line: _number(line.get(term), line.get("loss") if term == "mlm" else None),
         "loss in nats",
-        guesses(bodies)
-        if term == "mlm"
-        else [(math.log(2), "coin toss: ln 2")]
-        if term in ("next", "order")
-        else [],
+        guesses(bodies) if term == "mlm" else _coin_toss(bodies) if term in ("next", "order") else [],
         f"{term} loss against {against}",
     )
+
+
+def _coin_toss(bodies: Sequence[Run]) -> list[tuple[float, str]]:
+    """What guessing costs in a loss of pairs, which is logged times its weight; nothing where weights differ."""
+    weights = set()
+    for run in bodies:
+        settings = run.about.get("settings")
+        recipe = settings.get("recipe") if isinstance(settings, dict) else None
+        weights.add(_number(recipe.get("pair_weight")) if isinstance(recipe, dict) else None)
+    if len(weights) > 1:
+        return []
+    weight = weights.pop() if weights else None
+    if weight in (None, 1.0):
+        return [(math.log(2), "coin toss: ln 2")]
+    assert weight is not None
+    return [(weight * math.log(2), f"coin toss: {weight:g} ln 2")]
 
 
 def accuracy(bodies: Sequence[Run], against: str = "tokens") -> Spec | None:

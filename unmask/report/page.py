@@ -28,7 +28,7 @@ from unmask.report.read import Json, Material, Run, gather
 from unmask.report.sections import MAKERS, kind, sections
 from unmask.report.table import difference_words, score_words
 from unmask.report.text import amount, flat, number, short
-from unmask.report.verdict import Row, headline, judge, paired, stored
+from unmask.report.verdict import Row, headline, judge, paired, same, stored
 from unmask.settings import show_seconds
 
 _HERE = Path(__file__).parent
@@ -72,7 +72,9 @@ def report(runs: list[Path], out: Path) -> Path:
 
 def html(material: Material) -> str:
     """The page of gathered runs; the same material, the same bytes."""
-    rows = stored(material.results) if material.results is not None else paired(material.tasks)
+    parts = [run.folder for run in material.runs if run.verb == "quickstart"]
+    own = [run for run in material.tasks if not any(folder in run.folder.parents for folder in parts)]
+    rows = [*stored(material.results or []), *paired(own if material.results is not None else material.tasks)]
     charts: dict[str, Chart] = {}
 
     def chart(name: str, spec: Spec | None) -> Chart | None:
@@ -234,10 +236,15 @@ def _metric(arms: Sequence[Run]) -> str:
 
 
 def _by_task(runs: Sequence[Run], order: Sequence[str]) -> dict[str, list[Run]]:
-    """The arms of each task that have a curve, in the order of the table."""
-    out: dict[str, list[Run]] = {name: [] for name in order}
+    """The arms of each task, by rows and network, that have a curve; in the order of the table."""
+    groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        out.setdefault(run.task, []).append(run)
+        groups.setdefault(same(run), []).append(run)
+    kinds = [arms[0].task for arms in groups.values()]
+    out: dict[str, list[Run]] = {name: [] for name in order}
+    for arms in groups.values():
+        first = next((run for run in arms if run.start != "scratch"), arms[0])
+        out[first.task if kinds.count(first.task) == 1 else f"{first.task} ({first.name})"] = arms
     return {name: arms for name, arms in out.items() if any(run.train or run.heldout for run in arms)}
 
 

@@ -5,7 +5,7 @@ whatever is missing stays empty, and whatever had to be left out is said in `Run
 `text.clean` on its way in. A quickstart folder expands to its parts: the body, the tasks, the corpus.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,10 @@ def gather(folders: Sequence[Path]) -> Material:
             "no run folder was given — expected at least one — name a folder, such as runs/bert"
         )
     given = [read_run(Path(folder)) for folder in folders]
-    runs = given + [part for run in given if run.verb == "quickstart" for part in _parts(run.folder)]
+    runs = _told_apart(
+        given + [part for run in given if run.verb == "quickstart" for part in _parts(run.folder)]
+    )
+    given = runs[: len(given)]
     results: list[Json] | None = None
     ledger: list[Json] = []
     for run in runs:
@@ -92,6 +95,20 @@ def gather(folders: Sequence[Path]) -> Material:
         [(name, sentences) for name, sentences in fills if sentences],
         notes,
     )
+
+
+def _told_apart(runs: Sequence[Run]) -> list[Run]:
+    """Runs of one name get that of the folder above before it, and where that is the same, too, a number behind."""
+
+    def renamed(runs: Sequence[Run], made: Callable[[Run, int], str]) -> list[Run]:
+        names = [run.name for run in runs]
+        return [
+            replace(run, name=made(run, names[: i + 1].count(run.name))) if names.count(run.name) > 1 else run
+            for i, run in enumerate(runs)
+        ]
+
+    above = renamed(runs, lambda run, n: f"{clean(run.folder.absolute().parent.name)}/{run.name}")
+    return renamed(above, lambda run, n: f"{run.name} ({n})")
 
 
 def read_run(folder: Path) -> Run:

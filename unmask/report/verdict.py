@@ -113,10 +113,11 @@ def stored(results: Sequence[Json]) -> list[Row]:
             str(entry.get("task", "task")),
             str(entry.get("metric", "score")),
             str(entry.get("part", "test")),
-            _rows(entry.get("rows")),
+            _rows(entry.get("rows"), str(entry.get("part", "test"))),
             _single(entry.get("majority"), str(entry.get("metric", ""))),
             score(entry.get("scratch")),
             score(entry.get("pretrained")),
+            tuple(start for start in ("pretrained", "scratch") if start in (entry.get("flat") or ())),
         )
         for entry in results
     ]
@@ -125,14 +126,17 @@ def stored(results: Sequence[Json]) -> list[Row]:
 def paired(runs: Sequence[Run]) -> list[Row]:
     """Rows from fine-tuned runs: each pre-trained run beside the from-scratch run of the same task and rows."""
     done = [run for run in runs if isinstance(run.evaluations.get("finetune"), dict)]
-    scratch = {_same(run): run for run in done if run.start == "scratch"}
+    scratch = {same(run): run for run in done if run.start == "scratch"}
     started = [run for run in done if run.start != "scratch"]
-    tasks = [_same(run) for run in started]
-    out = [_row(run, scratch.get(_same(run)), named=tasks.count(_same(run)) > 1) for run in started]
-    return out + [_row(None, run, named=False) for key, run in scratch.items() if key not in tasks]
+    tasks = [same(run) for run in started]
+    pairs = [(run, scratch.get(same(run))) for run in started]
+    alone = [run for key, run in scratch.items() if key not in tasks]
+    kinds = [run.task for run in (*started, *alone)]  # rows of one kind are told apart by their runs
+    out = [_row(run, other, named=kinds.count(run.task) > 1) for run, other in pairs]
+    return out + [_row(None, run, named=kinds.count(run.task) > 1) for run in alone]
 
 
-def _same(run: Run) -> tuple[str, ...]:
+def same(run: Run) -> tuple[str, ...]:
     """What two runs must share to be compared: the task, its rows and the network."""
     about = run.evaluations["finetune"]
     settings = run.about.get("settings")

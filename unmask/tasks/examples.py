@@ -108,7 +108,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class Frame:
-    """How a family puts pieces into a row: [CLS] a [SEP] b [SEP]; RoBERTa has two [SEP] between, and no segments."""
+    """How pieces are put into a row: [CLS] a [SEP] b [SEP]; RoBERTa's tokenizer has two [SEP] between, no segments."""
 
     vocab: Vocab
     segments: bool = True

@@ -122,6 +122,11 @@ class Tokenizer:
         ids = {role: pieces[name] for role, name in self.roles.items()}
         return Vocab(size=size, kind=kind, **ids, special=special, opens=opens)
 
+    @property
+    def separators(self) -> int:
+        """How many [SEP] stand between two texts: 2 with RoBERTa's own, else 1, also where the file does not say."""
+        return max(1, self._inner.num_special_tokens_to_add(True) - 2)
+
     def probe(self) -> None:
         """Raises `UnmaskError` if a short text takes it long: it may be of strangers."""
         probe(self._inner)

@@ -69,6 +69,7 @@ def _notes(value: Json) -> list[str]:
         f"Python {about.get('python', '–')}, unmask {value.get('unmask', '–')}, {value.get('precision', '–')}; "
         f"{value.get('when', '–')}.",
         f"The instants of the kills were drawn from seed {value.get('seed', '–')}. The short run has the settings of "
-        "the long one but for the number of updates and how often checkpoints are written.",
+        "the long one but for the number of updates, how often checkpoints are written, and shares, snapshots and "
+        "logs, which it does without.",
         "The same bytes are promised on the same machine with as many threads and the same versions, not elsewhere.",
     ]

@@ -7,7 +7,6 @@ are reported are read once, by the cells of the chosen rates.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +71,7 @@ def why(
     folder = Run.create(
         out, verb="why", settings=about, allow=tuple(f"study.{field}" for field in MORE),
         call=call_of(task, files, out, name, study),
-        command=" ".join(["unmask", *sys.argv[1:]]), task=task.NAME,
+        task=task.NAME,
     )  # fmt: skip
     prints = fingerprints(p, {"train": train, "dev": dev, "test": test})
     if folder.about.get("files", prints) != prints:
