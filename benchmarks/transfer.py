@@ -13,6 +13,9 @@ told. Held-out nats of different vocabularies do not compare; scores do. What wa
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -29,10 +32,16 @@ from unmask.store.build import build
 
 @dataclass(frozen=True)
 class Line:
-    """What is added to `unmask pretrain modern`, and the pieces of the tokenizer."""
+    """What is added to `unmask pretrain modern`, and the pieces of the tokenizer.
+
+    shallow: the share of the run in which a network of half the depth is trained, which is then stacked. It and `loop`
+    are trained by `benchmarks.ours`, with the same steps and without a run folder.
+    """
 
     words: tuple[str, ...] = ()
     vocab: int = 8192
+    shallow: float = 0.0
+    loop: bool = False
 
 
 LINES = {
@@ -43,6 +52,8 @@ LINES = {
     ),
     "40 % chosen": Line(("--rate", "0.4")),
     "rows of 64": Line(("--length", "64")),
+    "default, by the loop alone": Line(loop=True),
+    "depth 2, then 4": Line(shallow=0.4, loop=True),
     "vocabulary 4,096": Line(vocab=4096),
     "vocabulary 16,384": Line(vocab=16384),
 }
@@ -78,8 +89,54 @@ def body(runs: Path, line: str, seconds: float, seed: int) -> Path:
 def pretrain(runs: Path, line: str, seconds: float, seed: int) -> None:
     """A body, unless it is there."""
     one, out = LINES[line], str(body(runs, line, seconds, seed))
+    if one.loop:
+        if not (Path(out) / "nats.json").exists():
+            code = f"from benchmarks.transfer import by_loop; by_loop({str(runs)!r}, {line!r}, {seconds}, {seed})"
+            subprocess.run(
+                [sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True
+            )
+        return
     words = ["pretrain", "modern", str(corpus(runs, one.vocab)), "--out", out, "--budget", f"{seconds:g}"]
     unmask([*words, "--seed", str(seed), "--snapshots", "0", *one.words], 1)
+
+
+def by_loop(folder: str, line: str, seconds: float, seed: int) -> None:
+    """A body by `benchmarks.ours`: its folder gets model/, in the precision of the training, and nats.json."""
+    import torch
+
+    from benchmarks.ours import Phase, train_for
+    from unmask.jobs.look import Heldout
+    from unmask.models.weights import save_pretrained
+    from unmask.recipes.modern import Modern
+    from unmask.run import write_json
+    from unmask.store import Store
+    from unmask.training import Training, resolved
+
+    torch.set_num_threads(1)
+    one, runs, recipe = LINES[line], Path(folder), Modern()
+    place = corpus(runs, one.vocab)
+    store, held, out = Store(place), Store(place, part="heldout"), body(runs, line, seconds, seed)
+    training = resolved(recipe, "mini", Training(budget=seconds, seed=seed))
+    assert training.length and training.batch
+    shape = recipe.shape("mini", store.tokenizer.vocab, training.length)
+    half = Phase(one.shallow, recipe, training.length, training.batch, shape.layers // 2)
+    heldout = Heldout(recipe, held, training.length, torch.device("cpu"), print)
+
+    def look(model: torch.nn.Module) -> float:
+        kept = recipe.network(shape, store.tokenizer.vocab)
+        kept.load_state_dict({name: value.float() for name, value in model.state_dict().items()})
+        save_pretrained(out / "model", recipe.FAMILY, kept, shape, store.tokenizer, heads="pretraining")
+        return heldout.loss(lambda asked, batch: asked.loss(model, batch))["mlm"]  # type: ignore[arg-type]
+
+    found = train_for(recipe, shape, training, store, look, before=[half] if one.shallow else [])
+    write_json(out / "nats.json", found)
+
+
+def nats(of: Path) -> float:
+    """The held-out loss at the end."""
+    if (of / "nats.json").exists():
+        return float(read_json(of / "nats.json")["loss"])
+    return float([x for x in Run.open(of).metrics() if "heldout" in x][-1]["heldout"]["mlm"])
 
 
 def adapt(of: Path, job: Job, factor: float) -> None:
@@ -135,11 +192,9 @@ def main() -> None:
     print(f"| line | held-out nats | {' | '.join(args.tasks)} |\n|---|---|{'---|' * len(args.tasks)}")
     for name in args.only:
         own = [body(args.runs, name, args.seconds, seed) for seed in seeds]
-        nats = ", ".join(
-            f"{[x for x in Run.open(of).metrics() if 'heldout' in x][-1]['heldout']['mlm']:.3f}" for of in own
-        )
+        losses = ", ".join(f"{nats(of):.3f}" for of in own)
         print(
-            f"| {name} | {nats} | {' | '.join(row(own, task, args.factors) for task in args.tasks)} |",
+            f"| {name} | {losses} | {' | '.join(row(own, task, args.factors) for task in args.tasks)} |",
             flush=True,
         )
 
