@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -122,7 +123,8 @@ def _cut(lengths: Ints, capacity: int, gap: int, stop: Stop) -> tuple[Ints, Ints
     """Fill windows greedily, in the order of the text; returns where each starts, and the end of the text."""
     documents, offsets = array("q"), array("q")
     room = 0
-    for document, length in enumerate(lengths.tolist()):
+    blocks = (lengths[at : at + _BLOCK].tolist() for at in range(0, len(lengths), _BLOCK))
+    for document, length in enumerate(chain.from_iterable(blocks)):  # never a list of all
         begin = 0
         while begin < length:
             end = stop(document, begin, room, capacity) if room > 0 else begin
@@ -160,10 +162,10 @@ def windows(store: Store, length: int, seed: int, *, isolate: bool = True) -> Wi
     A document that is itself shorter than four tokens is a piece as it is.
     """
     _checked(store, length)
-    sizes: list[int] = store.lengths.tolist()
+    sizes = store.lengths
 
     def stop(document: int, begin: int, room: int, capacity: int) -> int:
-        left = sizes[document] - begin
+        left = int(sizes[document]) - begin
         if left <= room:
             return begin + left
         piece = min(room, left - SHORTEST_PIECE)

@@ -20,8 +20,8 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from unmask.alone import alone
 from unmask.bounded import BadJson, parse_json, read_bounded
 from unmask.errors import UnmaskError
 from unmask.settings import TYPED, flat, named_settings
@@ -221,22 +222,9 @@ class Run:
             _sync(file)
         self.note(finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keeps other processes out, by a lock of the system where there is one. Raises UnmaskError for the second."""
-        with open(self.folder / ".lock", "ab") as file:
-            try:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UnmaskError(
-                    f"another process works in {self.folder} — one at a time was expected — wait for it, stop it, or "
-                    "give another --out"
-                ) from None
-            except (ImportError, OSError):
-                pass
-            yield
+    def alone(self) -> AbstractContextManager[None]:
+        """Keeps other processes out of the folder. Raises UnmaskError, when entered, for the second."""
+        return alone(self.folder)
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""

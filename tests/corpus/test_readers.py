@@ -8,7 +8,7 @@ import json
 import lzma
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -130,6 +130,10 @@ def test_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "notes.md").write_text("no")
     assert [text for _, text in read([str(tmp_path)])] == ["one", "two"]
     assert [text for _, text in read([str(tmp_path / "t*.txt")])] == ["two"]
+    stage = Ledger().stage("files", "files")
+    assert find_sources([str(tmp_path / "*")], stage) == [str(tmp_path / "two.txt")]
+    assert (stage.came, stage.total("kept"), stage.total("dropped")) == (3, 1, 2)  # notes.md, and a folder
+    assert len(find_sources([str(tmp_path / "**" / "*")])) == 2
     with pytest.raises(UnmaskError, match='unknown ending ".md"'):
         read([str(tmp_path / "notes.md")])
     with pytest.raises(UnmaskError, match='is not there. Did you mean "two.txt"'):
@@ -167,6 +171,8 @@ def test_empty_and_damaged(tmp_path: Path) -> None:
     table.write_text("text,label\nfine,1\nbad\n")
     with pytest.raises(UnmaskError, match="line 3 has 1 fields"):
         read([str(table)])
+    (tmp_path / "b.tsv").write_bytes(b"text\tlabel\na\rb\t1\nc\t2\n")
+    assert [text for _, text in read([str(tmp_path / "b.tsv")])] == ["a b", "c"]
 
 
 @pytest.mark.parametrize("layout", ["line", "blank", "file"])
@@ -184,6 +190,15 @@ def test_a_long_line_of_text_is_split(tmp_path: Path, monkeypatch: pytest.Monkey
         assert len({document.id for document in found}) == len(found)
         assert stage.total("split") == 1
         stage.check()
+
+
+def test_a_line_whose_first_part_is_blank_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "LONGEST_LINE", 100)
+    (tmp_path / "a.txt").write_text(" " * 100 + "words behind much space\n")
+    stage = Ledger().stage("read")
+    found = list(read_documents([str(tmp_path / "a.txt")], "line", "text", stage))
+    assert [d.text.strip() for d in found] == ["words behind much space"] and stage.came == 1
+    stage.check()
 
 
 def test_a_long_row_is_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,6 +263,14 @@ def test_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load))
     assert read(["hf://owner/name:part"]) == [("owner/name:0", "from the hub")]
     assert asked == [(("owner/name", "part"), {"split": "train", "streaming": True})]
+
+    def breaks(*names: object, **options: object) -> Iterator[dict[str, str]]:
+        yield {"text": "the first"}
+        raise TimeoutError("the network is away")
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=breaks))
+    with pytest.raises(UnmaskError, match="hf://owner/name, row 1: the network is away"):
+        read(["hf://owner/name"])
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UnmaskError, match=r"pip install \"unmask\[hub\]\""):
         read(["hf://owner/name"])

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unmask.alone import alone
 from unmask.corpus import Document, readers
 from unmask.errors import UnmaskError
 from unmask.store import Store, build, gather, shards
@@ -208,6 +209,77 @@ def test_a_stopped_build_goes_on(
         build.build([text], out, vocab_size=256)
 
 
+def test_a_stopped_build_keeps_nothing_of_another_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents from memory and standard input have no name to be told by: what they hold is."""
+    monkeypatch.setattr(gather, "BATCH_BYTES", 1500)
+    monkeypatch.setattr(gather, "FILE_BYTES", 4000)
+    closed = 0
+
+    class Watched(shards.Shard):
+        def close(self) -> dict[str, object] | None:
+            nonlocal closed
+            closed += 1
+            if closed == 3:
+                raise KeyboardInterrupt
+            return super().close()
+
+    monkeypatch.setattr(shards, "Shard", Watched)
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        build.build(documents=STORIES[:30], out=out, vocab_size=256, processes=1)
+    assert (out / "building" / "shard-00000.json").exists()
+    found = build.build(documents=STORIES[30:], out=out, vocab_size=256, processes=1)
+    fresh = build.build(documents=STORIES[30:], out=tmp_path / "fresh", vocab_size=256, processes=1)
+    assert found.fingerprint == fresh.fingerprint and contents(out) == contents(tmp_path / "fresh")
+
+
+def test_one_build_a_folder(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    (tmp_path / "out" / "building").mkdir(parents=True)
+    with (
+        alone(tmp_path / "out" / "building"),
+        pytest.raises(UnmaskError, match="another process works in"),
+    ):
+        build.build(documents=STORIES, out=tmp_path / "out", tokenizer=tokenizer)
+    assert build.build(documents=STORIES, out=tmp_path / "out", tokenizer=tokenizer).documents == 59
+
+
+def test_very_many_files_are_one_line_of_the_settings(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "_MANY", 10)
+    for n, story in enumerate(STORIES[:12]):
+        (tmp_path / f"{n:02d}.txt").write_text(story.text)
+    out = tmp_path / "out"
+    first = build.build([tmp_path], out, tokenizer=tokenizer, layout="file", processes=1)
+    kept = json.loads((out / "manifest.json").read_text())["settings"]["inputs"]
+    assert kept["files"] == 12 and len(json.dumps(kept)) < 400
+    (tmp_path / "07.txt").write_text(STORIES[20].text)
+    with pytest.raises(UnmaskError, match="other settings .inputs"):
+        build.build([tmp_path], out, tokenizer=tokenizer, layout="file", processes=1)
+    assert first.documents > 5
+
+
+def test_excluded_texts_are_cleaned_as_the_corpus_is(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """Control characters are taken out of the corpus; a test row that holds them must be found all the same."""
+    row = "He said \x93a very particular sentence\x94 about the red house"
+    (tmp_path / "test.jsonl").write_text(json.dumps({"text": row + "\ud83d"}))
+    documents = [*STORIES, Document(f"Before it.\n{row}\nAfter it.", "leak", "")]
+    for number, exclude in enumerate(([row], [tmp_path / "test.jsonl"])):
+        store = build.build(
+            documents=documents,
+            out=tmp_path / f"out{number}",
+            tokenizer=tokenizer,
+            exclude=exclude,
+            heldout=0,
+        )
+        lines = store.tokenizer.decode(store.document(store.documents - 1).tokens)
+        assert (
+            "particular" not in lines and lines.lower() == "it. it."
+        )  # what is known of the two other lines
+
+
 def test_a_disk_that_is_clearly_too_small_is_told_before_the_work(
     tmp_path: Path, corpus_text: Path, tokenizer: Tokenizer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,7 +464,20 @@ def test_a_worker_that_dies_is_told(
 ) -> None:
     tokenizer.save(tmp_path / "tokenizer")
     pieces = [Piece(str(tmp_path / "nothing.arrow"), at, "en") for at in range(9)]
-    with Workers(tmp_path, 2) as workers, pytest.raises(UnmaskError, match=r"worker process ended \(1\)"):
+    with Workers(tmp_path, 2) as workers, pytest.raises(UnmaskError, match=r"worker process ended \(-9\)"):
+        workers.start(2)
+        for worker in workers._started:
+            worker.kill()
+        for piece in pieces:
+            workers.begin(piece)
+        for piece in pieces:
+            workers.result(piece, tokenizer)
+
+
+def test_what_a_worker_says_is_not_taken_for_its_death(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    tokenizer.save(tmp_path / "tokenizer")
+    pieces = [Piece(str(tmp_path / "nothing.arrow"), at, "en") for at in range(9)]
+    with Workers(tmp_path, 2) as workers, pytest.raises(UnmaskError, match="nothing.arrow is damaged"):
         for piece in pieces:
             workers.begin(piece)
         for piece in pieces:

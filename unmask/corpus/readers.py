@@ -144,12 +144,14 @@ def _short(source: str) -> str:
 def _lines(source: str) -> Iterator[tuple[Document, int | None]]:
     """A document a line; one longer than a line may be comes in parts."""
     name = _short(source)
-    number, part = 1, 0
+    number = 1
+    whole, given = True, 0  # whether the line has come in one part, and how many parts of it held text
     for line, ends in read_parts(source):
         if line.strip():
-            label = f"{name}:{number}#{part}" if part else f"{name}:{number}"
-            yield Document(line, label, source), None if ends and not part else part
-        number, part = (number + 1, 0) if ends else (number, part + 1)
+            label = f"{name}:{number}#{given}" if given else f"{name}:{number}"
+            yield Document(line, label, source), None if ends and whole else given
+            given += 1
+        number, whole, given = (number + 1, True, 0) if ends else (number, False, given)
 
 
 def _text(source: str, layout: str) -> Iterator[tuple[Document, int | None]]:
@@ -220,8 +222,9 @@ def _table(source: str, column: str, delimiter: str) -> Iterator[Document | Drop
             yield "\n" if line is None else line + "\n"
 
     # Tab-separated files of the field do not quote: a lone " in a sentence must not swallow the next rows.
-    if delimiter == "\t":
-        rows = csv.reader(lines(), delimiter="\t", quoting=csv.QUOTE_NONE)
+    if delimiter == "\t":  # a lone carriage return is a line's end elsewhere, and white space in a cell
+        plain = (line.replace("\r", " ") for line in lines())
+        rows = csv.reader(plain, delimiter="\t", quoting=csv.QUOTE_NONE)
     else:
         rows = csv.reader(lines(), strict=True)
     try:
@@ -266,8 +269,18 @@ def _hub(source: str, column: str) -> Iterator[Document]:
         Exception
     ) as error:  # whatever the library or the network raises, the user needs the name and the cause
         raise UnmaskError(f"{source} cannot be opened: {error}") from error
-    for number, row in enumerate(rows):
+    number, coming = 0, iter(rows)
+    while True:
+        try:
+            row = next(coming, None)
+        except Exception as error:  # as above: the rows come over the network
+            raise UnmaskError(
+                f"{source}, row {number}: {error} — the rows before were read — run the same command again"
+            ) from error
+        if row is None:
+            return
         yield _row(row, column, f"{source}, row {number}", f"{name}:{number}", source)
+        number += 1
 
 
 def _row(row: dict[str, Any], column: str, where: str, label: str, source: str) -> Document:

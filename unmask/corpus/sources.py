@@ -65,11 +65,20 @@ def _expand(entry: str, stage: Stage) -> list[str]:
         kind = kind_of_file(path.stat().st_mode)
         raise UnmaskError(f"{path} is a {kind} — a file or a folder was expected — pipe text in with -")
     if any(mark in entry for mark in "*?["):
-        files = sorted(
-            file
-            for file in glob.glob(entry, recursive=True)
-            if Path(file).is_file() and _readable(Path(file))
-        )
+        files = []
+        for file in sorted(glob.glob(entry, recursive=True)):
+            if Path(file).is_file() and _readable(Path(file)):
+                files.append(file)
+                stage.take()
+                stage.add("kept")
+            elif not (Path(file).is_dir() and "**" in entry):  # which finds what is in the folder, too
+                why = (
+                    "a folder: name it to have its files"
+                    if Path(file).is_dir()
+                    else f"no {' '.join(FORMATS)}"
+                )
+                stage.take()
+                stage.add("dropped", why, visible_name(Path(file)))
         if files:
             return files
         raise UnmaskError(f"no file matches {entry} — expected at least one of {', '.join(FORMATS)}")

@@ -27,14 +27,20 @@ _HAN = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x3005, 0x3008), 
 _UNSPACED = (
     (0x0E00, 0x0F00),  # Thai, Lao
     (0x1000, 0x10A0),  # Burmese
+    (0x1950, 0x19E0),  # Tai Le, New Tai Lue
+    (0x1A20, 0x1AB0),  # Tai Tham
+    (0x1B00, 0x1B80),  # Balinese
     (0x1780, 0x1800),  # Khmer
     (0x3040, 0x3100),  # hiragana, katakana
     (0x31F0, 0x3200),  # katakana extensions
-    (0xAA60, 0xAA80),  # Burmese extended
+    (0xA000, 0xA4D0),  # Yi
+    (0xA980, 0xA9E0),  # Javanese
+    (0xA9E0, 0xAA00),  # Burmese extended, B
+    (0xAA60, 0xAA80),  # Burmese extended, A
     (0xFF66, 0xFFA0),  # half-width katakana
     (0x1B000, 0x1B170),  # kana supplements
 )
-_TOP = 0x32400  # code points from here on are letters to us (private use, tags, and what is not yet assigned)
+_TOP = 0x32400  # code points from here on are letters to us (private use, what is not yet assigned), but for selectors
 
 
 @cache
@@ -68,7 +74,12 @@ def classes(text: str) -> NDArray[np.uint8]:
     Returns `[len(text)]` uint8 of `SPACE`, `LETTER`, `MARK`, `ALONE`, `HAN`, `UNSPACED`.
     """
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    return _classes()[np.minimum(codes, _TOP - 1)]
+    found = _classes()[np.minimum(codes, _TOP - 1)]
+    if (
+        len(codes) and codes.max() >= 0xE0000
+    ):  # variation selectors and tags belong to what stands before them
+        found[(codes >= 0xE0000) & (codes < 0xE01F0)] = MARK
+    return found
 
 
 def word_starts(text: str, language: str = "auto") -> NDArray[np.bool_]:

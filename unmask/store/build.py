@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.alone import alone
 from unmask.bounded import load_json
 from unmask.corpus import Document
+from unmask.corpus.clean import clean
 from unmask.corpus.exclude import Excluded
 from unmask.corpus.ledger import Ledger, LedgerError
 from unmask.corpus.readers import TOLD, judge_layout, read_documents
@@ -42,6 +44,7 @@ from unmask.tokens.train import SAMPLE_BYTES, UNIGRAM_BYTES, check_kind, train_o
 _ANEW = "delete the folder and build the corpus again"
 _LANGUAGE_BYTES = 64_000
 _LEAST_FOR_HELDOUT = 20
+_MANY = 10_000  # sources from which on they are not listed one by one
 
 
 def build(
@@ -89,7 +92,7 @@ def build(
     excluded = Excluded(_excluded_texts(exclude, column))
     given = _given_tokenizer(tokenizer, vocab_size)
     settings: dict[str, Any] = {
-        "inputs": [identity(source) for source in sources] if documents is None else "documents",
+        "inputs": _identities(sources) if documents is None else "documents",
         "layout": layout, "column": column, "language": language,
         "tokenizer": given.fingerprint if given else str(tokenizer),
         "vocab_size": given.vocab.size if given else vocab_size,
@@ -104,10 +107,9 @@ def build(
     if finished and rereadable:
         return Store(folder)
     building.mkdir(parents=True, exist_ok=True)
-    write_json(building / "settings.json", settings)
-
     state_file = building / "gathered.json"
-    with Workers(building, processes) as workers:
+    with alone(building), Workers(building, processes) as workers:
+        write_json(building / "settings.json", settings)
         if state_file.is_file() and rereadable:
             state = _stopped(state_file)
             tell("the text has been gathered before: going on")
@@ -181,15 +183,23 @@ def _given_tokenizer(tokenizer: str | Path | Tokenizer, vocab_size: int) -> Toke
     return load_tokenizer(Path(tokenizer))
 
 
+def _identities(sources: list[str]) -> Any:
+    """What the sources are; of very many their number, the first and a hash, for settings are read as a whole."""
+    found = [identity(source) for source in sources]
+    if len(found) <= _MANY:
+        return found
+    return {"files": len(found), "first": found[0], "digest": _digest([json.dumps(one) for one in found])}
+
+
 def _excluded_texts(exclude: Iterable[str | Path], column: str) -> Iterator[str]:
     for entry in exclude:
         if isinstance(entry, Path):
             sources = find_sources([entry])
             stage = Ledger().stage("excluded")
             for document in read_documents(sources, "line", column, stage):
-                yield document.text
+                yield clean(document.text)[0]  # as the corpus is
         else:
-            yield entry
+            yield clean(entry)[0]
 
 
 def _finished(folder: Path, settings: dict[str, Any]) -> bool:

@@ -41,7 +41,10 @@ def write_shards(
     """
     building = folder / "building"
     _check_room(folder, gathered, tokenizer)
-    finished = [_done(folder, building / f"shard-{number:05d}.json") for number in range(len(gathered.files))]
+    of = f"{gathered.text_sha256} {tokenizer.fingerprint}"  # a stopped build may have been of another text
+    finished = [
+        _done(folder, building / f"shard-{number:05d}.json", of) for number in range(len(gathered.files))
+    ]
     pieces = [
         [Piece(str(building / file["file"]), at, tokenizer.language) for at in file["batches"]]
         for file in gathered.files
@@ -60,6 +63,7 @@ def write_shards(
                 first,
                 tokenizer,
                 heldout,
+                of,
             )
             say(f"wrote shard {number + 1} of {len(gathered.files)}")
         lines.append(done)
@@ -84,15 +88,19 @@ def _check_room(folder: Path, gathered: Gathered, tokenizer: Tokenizer) -> None:
         )
 
 
-def _done(folder: Path, file: Path) -> dict[str, Any] | None:
-    """The line of a shard that a stopped build finished; None where it is missing or damaged, and is done again."""
+def _done(folder: Path, file: Path, of: str) -> dict[str, Any] | None:
+    """The line of a shard that a stopped build `of` the same finished; None where it is to be done again."""
     if not file.is_file():
         return None
     number = file.stem.removeprefix("shard-")
     try:
         line: dict[str, Any] = load_json(file, "a line of the manifest", "build the corpus again")
         Ledger.from_json(line["ledger"])
-        whole = line["unigram"] == f"unigram-{number}.npy" and (file.parent / line["unigram"]).is_file()
+        whole = (
+            line["of"] == of
+            and line["unigram"] == f"unigram-{number}.npy"
+            and (file.parent / line["unigram"]).is_file()
+        )
         for part in ("train", "heldout"):
             if shard := line[part]:
                 arrow = folder / f"{part}-{number}.arrow"
@@ -110,6 +118,7 @@ def _one(
     first: int,
     tokenizer: Tokenizer,
     heldout: NDArray[np.int64],
+    of: str,
 ) -> dict[str, Any]:
     size = tokenizer.vocab.size
     token_type = pa.uint16() if size <= 1 << 16 else pa.uint32()
@@ -119,7 +128,9 @@ def _one(
     shards = {part: Shard(folder / f"{part}-{number:05d}.arrow", token_type) for part in PARTS}
     for result in results:
         count = len(result.ids)
-        held = np.isin(np.arange(first, first + count), heldout, assume_unique=True)
+        held = np.zeros(count, np.bool_)
+        begin, end = np.searchsorted(heldout, [first, first + count])  # its numbers rise
+        held[heldout[begin:end] - first] = True
         some = result.lengths > 0
         first += count
         stage.take(count)
@@ -133,7 +144,7 @@ def _one(
                 if part == "train":
                     unigram += np.bincount(batch.tokens, minlength=size)
         stage.check()
-    line: dict[str, Any] = {"unigram": f"unigram-{number:05d}.npy", "ledger": ledger.to_json()}
+    line: dict[str, Any] = {"of": of, "unigram": f"unigram-{number:05d}.npy", "ledger": ledger.to_json()}
     line |= {part: shard.close() for part, shard in shards.items()}
     buffer = io.BytesIO()
     np.save(buffer, unigram)

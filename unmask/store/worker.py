@@ -29,7 +29,7 @@ from unmask.store.write import Tokenised, flat
 from unmask.tokens import Tokenizer, load_tokenizer
 
 _WORTH = 4  # pieces that pay for starting a process
-_DONE = b"done\n"
+_DONE, _FAILED = b"done\n", b"failed "
 
 
 class Workers:
@@ -141,7 +141,10 @@ def _tell(worker: subprocess.Popen[bytes], message: dict[str, object]) -> None:
 def _answer(worker: subprocess.Popen[bytes], piece: Piece, file: Path) -> None:
     assert worker.stdout is not None
     _tell(worker, {"piece": asdict(piece), "to": str(file)})
-    if worker.stdout.readline() != _DONE:
+    answer = worker.stdout.readline()
+    if answer.startswith(_FAILED):
+        raise UnmaskError(json.loads(answer.removeprefix(_FAILED)))
+    if answer != _DONE:
         raise UnmaskError(
             f"a worker process ended ({worker.wait()}) — was there too little memory, or no room on the disk? Run the"
             " same command again: it goes on where it was; with processes=1 it needs the least"
@@ -181,8 +184,11 @@ def main() -> None:
     tokenizer = load_tokenizer(Path(job["tokenizer"]))
     for line in source:
         asked = json.loads(line)
-        Path(asked["to"]).write_bytes(_to_stream(encode_piece(Piece(**asked["piece"]), tokenizer)))
-        sink.write(_DONE)
+        try:
+            Path(asked["to"]).write_bytes(_to_stream(encode_piece(Piece(**asked["piece"]), tokenizer)))
+            sink.write(_DONE)
+        except UnmaskError as error:
+            sink.write(_FAILED + json.dumps(str(error)).encode() + b"\n")
         sink.flush()
 
 
