@@ -275,11 +275,12 @@ def test_dropout_acts_only_in_training():
 
 def test_dropout_reaches_attention(monkeypatch):
     """The four places of BERT: embeddings once, then probabilities and both additions of every layer."""
-    from unmask.models import attention
+    from unmask.models import attention, layers
     from unmask.models import encoder as module
 
     places = []
-    monkeypatch.setattr(module, "drop", lambda x, rate: places.append(("states", rate)) or x)
+    for room in (module, layers):
+        monkeypatch.setattr(room, "drop", lambda x, rate: places.append(("states", rate)) or x)
     monkeypatch.setattr(attention, "drop", lambda x, rate: places.append(("shares", rate)) or x)
     made = encoder(small("bert")).train()
     made.dropout = 0.1

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unmask.models.layers import ACTIVATIONS, affine
+from unmask.models.layers import ACTIVATIONS, added, affine
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -31,3 +31,24 @@ def test_affine_ends_with_its_activation(activation, bias):
         with context:
             found = affine(x, made.weight, made.bias, activation).float()
         torch.testing.assert_close(found, exact, rtol=2**-6, atol=2**-6)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_added_is_a_sum(bias, dtype):
+    torch.manual_seed(0)
+    made = torch.nn.Linear(40, 24, bias, dtype=dtype)
+    x, y = torch.randn(33, 24, dtype=dtype), torch.randn(33, 40, dtype=dtype)
+    before = x.clone()
+    exact = x.float() + torch.nn.functional.linear(
+        *(t if t is None else t.float() for t in (y, made.weight, made.bias))
+    )
+    near = 2**-6 if dtype == torch.bfloat16 else 1e-5
+    for context in (torch.enable_grad(), torch.no_grad()):
+        with context:
+            found = added(x, y, made.weight, made.bias, 0.0)
+        torch.testing.assert_close(found.float(), exact, rtol=near, atol=near)
+        assert torch.equal(x, before)  # what is added to is still read by others
+    assert (
+        added(x, y, made.weight, made.bias, 0.999) == x
+    ).float().mean() > 0.5  # dropout acts on the product

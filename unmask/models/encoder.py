@@ -19,7 +19,17 @@ from unmask.batch import Alike, Layout, layout
 from unmask.errors import UnmaskError
 from unmask.models import Shape
 from unmask.models.attention import angles, attend, attend_from, attend_states, few, rotate
-from unmask.models.layers import ACTIVATIONS, affine, drop, filler, lengthen, look_up, pick, start_small
+from unmask.models.layers import (
+    ACTIVATIONS,
+    added,
+    affine,
+    drop,
+    filler,
+    lengthen,
+    look_up,
+    pick,
+    start_small,
+)
 
 
 class Layer(nn.Module):
@@ -57,7 +67,7 @@ class Layer(nn.Module):
             y = self._attend_from(y, lay, turn, window, keep, dropout)
             x = pick(x, keep)
             x = lengthen(x, filler(x))
-        x = x + drop(affine(y, self.out.weight, self.out.bias), dropout)
+        x = added(x, y, self.out.weight, self.out.bias, dropout)
         if not pre and self.attention_norm is not None:
             x = self.attention_norm(x)
         y, activation = self.inner_norm(x) if pre else x, self.shape.activation
@@ -66,7 +76,7 @@ class Layer(nn.Module):
             y = ACTIVATIONS[activation](left) * right
         else:
             y = affine(y, self.up.weight, self.up.bias, activation)
-        x = x + drop(affine(y, self.down.weight, self.down.bias), dropout)
+        x = added(x, y, self.down.weight, self.down.bias, dropout)
         return x if pre else self.inner_norm(x)
 
     def _attend(
