@@ -122,7 +122,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str | Non
 
 
 def added(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
-    """x + drop(y · weightᵀ + bias): [N, M], [N, K], [M, K], [M] -> [N, M]; where `affine` is one product, so is this."""
+    """x + drop(y · weightᵀ + bias): [N, M], [N, K], [M, K], [M] -> [N, M]; one product where `affine` is one."""
     if FUSED is None or x.is_cuda or x.dtype != torch.bfloat16 or dropout or torch.is_grad_enabled():
         return x + drop(affine(y, weight, bias), dropout)
     return FUSED.binary(y, x, weight, bias, "add")  # type: ignore[attr-defined, no-any-return]
