@@ -288,9 +288,9 @@ class Run:
     ) -> Path:
         """Write a checkpoint aside, then rename it. Raises UnmaskError on a full disk; older ones stay whole.
 
-        The newest `KEEP` stay; with `needed` the newest, the newest at or before step `needed`, to which the run may go
-        back, and the oldest after that, which will be that one later: two at least. The lines of metrics.jsonl are on
-        the disk before it is: a run goes on where they end.
+        The newest `KEEP` stay, and with `needed` the newest at or before that step, to which the run may go back, and
+        the oldest after it, which will be that one later. The lines of metrics.jsonl are on the disk before it is: a
+        run goes on where they end.
         """
         root = self.folder / "checkpoints"
         final, part = root / _name(step), root / f".{_name(step)}.part"
@@ -320,11 +320,12 @@ class Run:
                 f"the checkpoint of step {step} could not be written ({error}) — {root} needs room — "
                 "make room and run the same command again; the checkpoint before is whole"
             ) from error
-        there, kept = sorted(root.glob("step-*")), slice(-KEEP, None)
+        there = sorted(root.glob("step-*"))
+        kept = there[-KEEP:]
         if needed is not None:  # the next to be needed stays, too: else all between would be gone when it is
             at = sum(p.name <= _name(needed) for p in there)
-            kept = slice(max(0, at - 1), at + 1)
-        for old in set(there[:-1]) - set(there[kept]):
+            kept += there[max(0, at - 1) : at + 1]
+        for old in set(there) - set(kept):
             shutil.rmtree(old, ignore_errors=True)
         return final
 

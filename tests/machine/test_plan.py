@@ -42,7 +42,7 @@ def test_arithmetic_of_a_size() -> None:
     assert found.per_parameter == pytest.approx(72)
     assert found.worth
     assert found.low == found.high == pytest.approx(found.tokens)
-    assert found.disk == 2e6 + 5e6 * (4 + 4 * 12)  # the model, four checkpoints of weights and two moments
+    assert found.disk == 2e6 + 5e6 * (4 + 5 * 12)  # the model, five checkpoints of weights and two moments
     assert work_out(replace(TIMING, snapshots=48), 3600.0, TEXT).disk == found.disk + 5e6 * 48
 
 

@@ -27,7 +27,7 @@ PER_PARAMETER = 20.0  # tokens seen for each parameter of the layers
 UPDATES = 1_000
 # Bytes a parameter while training: master, gradient, two moments, working weight and its gradient.
 STATE = 4 + 4 + 8 + 4
-KEPT = 4  # checkpoints on disk at once, at most: three that stay and one being written
+KEPT = 5  # checkpoints on disk at once, at most: four that stay and one being written
 CHECKPOINT = 4 + 8  # bytes a parameter: master and two moments
 MODEL = 4  # bytes a parameter of the model folder
 LECTURE_BODY = 12 * 12 * 768**2  # parameters of the layers of 12 × 768

@@ -113,7 +113,7 @@ def verify_resume(
             "recipe": recipe.NAME,
             "settings": to_json(recipe),
             "size": size,
-            "training": to_json(short),
+            "training": to_json(replace(chosen, shard=False, snapshots=0, log=())),
             "corpus": str(corpus),
             "updates": steps,
             "bytes_compared": found.compared,
