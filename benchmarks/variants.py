@@ -49,7 +49,10 @@ class WithEmbeddings(Layer):
 
 
 class WithValues(Layer):
-    """A layer whose values have the first layer's added, by a learned share; without dropout or `alike`."""
+    """A layer whose values have the first layer's added, by a learned share; without dropout or `alike`.
+
+    Two methods of `Layer` written again on purpose: it lost (docs/log.md), and the product gets no door for it.
+    """
 
     kept: _Kept
     share: nn.Parameter

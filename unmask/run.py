@@ -37,17 +37,10 @@ from unmask.errors import UnmaskError
 from unmask.settings import TYPED, flat, named_settings
 
 KEEP = 2  # checkpoints that stay: the newest, and the one before it
-PARTS = (
-    "metrics.jsonl",
-    "checkpoints",
-    "snapshots",
-    "tensorboard",
-)  # of a run, and of nothing without run.json
-MISSING = (
-    FileNotFoundError,
-    NotADirectoryError,
-    IsADirectoryError,
-)  # what of a checkpoint is not there, or no file
+#: of a run, and of nothing without run.json
+PARTS = ("metrics.jsonl", "checkpoints", "snapshots", "tensorboard")
+#: what of a checkpoint is not there, or no file; any other error of the system is no damage
+MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 @dataclass(frozen=True)

@@ -75,9 +75,8 @@ def classes(text: str) -> NDArray[np.uint8]:
     """
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     found = _classes()[np.minimum(codes, _TOP - 1)]
-    if (
-        len(codes) and codes.max() >= 0xE0000
-    ):  # variation selectors and tags belong to what stands before them
+    # Variation selectors and tags belong to what stands before them.
+    if len(codes) and codes.max() >= 0xE0000:
         found[(codes >= 0xE0000) & (codes < 0xE01F0)] = MARK
     return found
 

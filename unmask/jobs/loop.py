@@ -138,9 +138,8 @@ def train(
 
     def look() -> None:
         nonlocal seen
-        if (
-            heldout is not None and heldout.batches and number != seen
-        ):  # one of the last step, also after a kill
+        # The last step is looked at once, also after a kill.
+        if heldout is not None and heldout.batches and number != seen:
             seen = number
             log({"heldout": heldout.loss(apply)})
 

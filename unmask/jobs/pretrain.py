@@ -334,9 +334,8 @@ def _folder(
         )
     if not run.finished and run.about.get("working") != working:
         newest = run.about.get("changed", [{"step": 0}])[-1]
-        meant = (
-            "step" not in newest and "training.precision" in newest["settings"]
-        )  # named by a person, just now
+        # Named by a person, just now: a change that was gone on with has its step.
+        meant = "step" not in newest and "training.precision" in newest["settings"]
         if not meant and "working" in run.about:
             raise UnmaskError(
                 f"{out} was trained in {run.about['working']}, and precision {training.precision} is {working} on this "

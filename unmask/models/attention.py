@@ -74,16 +74,13 @@ def attend(qkv: Tensor, heads: int, layout: Layout, window: int, dropout: float)
     if _ragged(qkv, dropout):
         q, k, v = qkv.view(layout.tokens, 3, heads, -1).unbind(1)
         return _varlen(q, k, v, layout.bounds, layout, window).reshape(layout.tokens, width)
-    if not (qkv.is_cuda or window or dropout or torch.is_grad_enabled()) and _long(layout):
+    long = layout.tokens >= LONG * len(layout.lengths)
+    if long and not (qkv.is_cuda or window or dropout or torch.is_grad_enabled()):
         return _by_row(qkv, heads, layout)
     boxes = spread(qkv, layout.slots).view(layout.bins, layout.span, 3, heads, width // heads)
     q, k, v = boxes.permute(2, 0, 3, 1, 4).contiguous().unbind(0)  # [B, A, T, D] each
     out = _boxed(q, k, v, layout.mask(window, qkv.dtype), dropout)
     return collect(out.transpose(1, 2).reshape(-1, width), layout.slots)
-
-
-def _long(layout: Layout) -> bool:
-    return layout.tokens >= LONG * len(layout.lengths)
 
 
 def _by_row(qkv: Tensor, heads: int, layout: Layout) -> Tensor:
