@@ -35,7 +35,7 @@ class Line:
     """What is added to `unmask pretrain modern`, and the pieces of the tokenizer.
 
     shallow: the share of the run in which a network of half the depth is trained, which is then stacked. It and `loop`
-    are trained by `benchmarks.ours`, with the same steps and without a run folder.
+    are trained by `benchmarks.ours`, with the same steps and without a run folder, by processor time.
     """
 
     words: tuple[str, ...] = ()
@@ -129,7 +129,8 @@ def by_loop(folder: str, line: str, seconds: float, seed: int) -> None:
         # Every network of a recipe is a module, and `look` is told no more.
         return heldout.loss(lambda asked, batch: asked.loss(model, batch))["mlm"]  # type: ignore[arg-type]
 
-    found = train_for(recipe, shape, training, store, look, before=[half] if one.shallow else [])
+    before = [half] if one.shallow else []
+    found = train_for(recipe, shape, training, store, look, processor=True, before=before)
     write_json(out / "nats.json", found)
 
 
@@ -179,7 +180,7 @@ def main() -> None:
         list(
             pool.map(
                 lambda x: pretrain(args.runs, x[0], args.seconds, x[1]),
-                [(n, s) for n in args.only for s in seeds],
+                [(n, s) for s in seeds for n in args.only],
             )
         )
         work = [

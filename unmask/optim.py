@@ -180,7 +180,11 @@ class Optimizer:
         """Scale the gradients to a global 2-norm of at most `norm` (0: leave them); return their norm before, []."""
         total: Tensor = torch.linalg.vector_norm(self.gradients)
         if norm > 0:
-            self.gradients.mul_((norm / (total + 1e-6)).clamp(max=1.0))
+            scale = (norm / (total + 1e-6)).clamp(max=1.0)
+            if (
+                total.is_cuda or scale < 1
+            ):  # a GPU is not waited for; a processor is spared a walk that changes nothing
+                self.gradients.mul_(scale)
         return total
 
     def step(self) -> None:

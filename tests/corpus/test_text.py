@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from unmask.corpus import sentences
 from unmask.corpus.clean import clean
 from unmask.corpus.dedup import Seen, hashes
 from unmask.corpus.exclude import Excluded, fold
@@ -110,6 +111,21 @@ def test_no_character_of_a_line_is_lost(line: str, language: str) -> None:
     assert "".join(pieces) == line
     assert all(pieces)
     assert sentence_ends(line, language)[-1:] == ([len(line)] if line else [])
+
+
+@pytest.mark.parametrize("space", "\u00a0\u2009\u202f\u3000")
+def test_a_wide_space_before_a_stop_is_no_panic(space: str) -> None:
+    for line in (f"Plan J{space}. It rained. We left.", f"A{space}{space}.", f"A {space}."):
+        assert "".join(split_sentences(line, "en")) == line
+    assert split_sentences(f"Plan J{space}. It rained. We left.", "en")[-1] == "We left."
+
+
+def test_a_panic_of_the_library_makes_one_sentence_of_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def panics(language: str, line: str) -> list[str]:
+        raise type("PanicException", (BaseException,), {})("end byte index 7")
+
+    monkeypatch.setattr(sentences, "_segmenter", lambda: panics)
+    assert split_sentences("One. Two.", "en") == ["One. Two."]
 
 
 def test_language() -> None:

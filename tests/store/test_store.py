@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from unmask.alone import alone
 from unmask.corpus import Document, readers
 from unmask.errors import UnmaskError
-from unmask.store import Store, build, gather, shards
+from unmask.store import Store, build, encode, gather, shards
 from unmask.store.encode import Piece, encode_documents
 from unmask.store.worker import Workers
 from unmask.tokens import Tokenizer, train_tokenizer
@@ -436,6 +436,22 @@ def test_sentences_and_documents_tile_the_tokens(texts: list[str]) -> None:
 
 
 _held: dict[str, Tokenizer] = {}
+
+
+def test_documents_are_the_same_however_many_are_worked_out_at_once(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [CHINESE, "The cat sat. The dog sat.\n\nIt ran away.", "", "天天", "a" * 300, "我们走了。\nOh."]
+    ids = [str(number) for number in range(len(texts))]
+    whole = encode_documents(ids, texts, tokenizer, "zh")
+    assert whole.ids == ids
+    for most in (1, 20, 70):
+        monkeypatch.setattr(encode, "_TOGETHER", most)
+        cut = encode_documents(ids, texts, tokenizer, "zh")
+        assert cut.ids == ids
+        for name in ("tokens", "lengths", "sentence_ends", "sentences", "word_starts"):
+            one, other = getattr(whole, name), getattr(cut, name)
+            assert one.dtype == other.dtype and np.array_equal(one, other), (most, name)
 
 
 SCRIPT = """

@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 from unmask.corpus.sentences import split_sentences
 from unmask.corpus.words import word_starts
 from unmask.errors import UnmaskError
-from unmask.store.write import Tokenised
+from unmask.store.write import Tokenised, joined
 from unmask.tokens import Tokenizer, token_starts
+
+_TOGETHER = (
+    1 << 18
+)  # characters that are worked out at once: some dozens of bytes each, which a process then keeps
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,18 @@ def encode_documents(
     ids: Sequence[str], texts: Sequence[str], tokenizer: Tokenizer, language: str
 ) -> Tokenised:
     """Tokenise documents whose paragraphs are separated by newlines."""
+    upto = np.cumsum([len(text) for text in texts])
+    parts: list[Tokenised] = []
+    at = 0
+    while at < len(texts) or not parts:
+        until = int(np.searchsorted(upto, (upto[at - 1] if at else 0) + _TOGETHER, "right"))
+        until = max(until, at + 1)  # of a document that is longer, all
+        parts.append(_encode(ids[at:until], texts[at:until], tokenizer, language))
+        at = until
+    return joined(parts)
+
+
+def _encode(ids: Sequence[str], texts: Sequence[str], tokenizer: Tokenizer, language: str) -> Tokenised:
     ending = "\n" if tokenizer.keeps_newlines else ""
     lines: list[str] = []
     counts = np.zeros(len(texts), np.int64)  # [documents] lines of each

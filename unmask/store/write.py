@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,19 @@ class Tokenised:
             sentences=self.sentences[chosen],
             word_starts=self.word_starts[tokens],
         )
+
+
+def joined(parts: Sequence[Tokenised]) -> Tokenised:
+    """The documents of all parts, end to end; there is at least one part."""
+    if len(parts) == 1:
+        return parts[0]
+    ids = list(chain.from_iterable(part.ids for part in parts))
+    arrays = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(Tokenised)
+        if field.name != "ids"
+    }
+    return Tokenised(ids=ids, **arrays)
 
 
 def schema(token_type: pa.DataType) -> pa.Schema:

@@ -25,6 +25,7 @@ from unmask.corpus.words import classes as word_classes
 
 LEAST = 20_000  # characters of a batch from which on this pays
 _TOGETHER = 1 << 18  # characters that are worked out at once: some dozens of bytes each
+_ASKED = 1 << 11  # new words that the library is asked for at once: it takes some kilobytes for each
 _SLOTS = 19  # bits of the table in which hashes are looked up
 _MOST = 1 << 18  # words that are kept; then it starts anew
 _MOST_CHARACTERS = 1 << 22  # of them together: some texts have words without end
@@ -267,7 +268,15 @@ class Known:
         return True
 
     def _ask(self, words: list[str], lengths: NDArray[np.int64], *, together: bool) -> Flat:
-        """What the library says of some words; together: it may read them as one text, divided by spaces."""
+        """What the library says of the words; together: it may read them as one text, divided by spaces."""
+        parts = [
+            self._say(words[at : at + _ASKED], lengths[at : at + _ASKED], together=together)
+            for at in range(0, len(words), _ASKED)
+        ]
+        ids, offsets, counts = zip(*parts, strict=True)
+        return np.concatenate(ids), np.concatenate(offsets), np.concatenate(counts)
+
+    def _say(self, words: list[str], lengths: NDArray[np.int64], *, together: bool) -> Flat:
         encodings = self._inner.encode_batch(
             [" ".join(words)] if together else words, add_special_tokens=False
         )
