@@ -60,6 +60,25 @@ def test_small_updates_survive_in_the_masters() -> None:
     assert float(model["table"].weight.detach()) < 1.0
 
 
+def test_a_norm_loses_no_small_summands() -> None:
+    model = nn.ModuleDict({"table": nn.Embedding(1 << 14, 1 << 10)})
+    optimizer = Optimizer(model.named_parameters())
+    optimizer.gradients.normal_(generator=torch.Generator().manual_seed(0))
+    exact = float(optimizer.gradients.double().norm())
+    assert float(optimizer.clip(1.0)) == pytest.approx(exact, rel=2e-5)  # over one buffer 7e-4 less
+    assert float(optimizer.gradients.double().norm()) == pytest.approx(1.0, rel=2e-5)
+
+
+def test_a_norm_below_the_clip_leaves_the_gradients() -> None:
+    model = small()
+    optimizer = Optimizer(model.named_parameters())
+    forward(model).backward()
+    optimizer.gather()
+    before = optimizer.gradients.clone()
+    assert float(optimizer.clip(1e6)) == pytest.approx(float(before.norm()))
+    assert torch.equal(optimizer.gradients, before)
+
+
 def test_a_clip_of_nothing_leaves_the_gradients() -> None:
     model = small()
     optimizer = Optimizer(model.named_parameters())

@@ -35,7 +35,7 @@ from dataclasses import replace
 import unmask.jobs.loop
 from unmask.jobs.pretrain import pretrain
 from unmask.processes import joined
-from unmask.recipes import Albert, Bert, Modern
+from unmask.recipes import Albert, Bert, Modern, Roberta
 from unmask.train import Training
 unmask.jobs.loop.LINE = 0.0  # a line a step
 corpus, out = sys.argv[1:]
@@ -46,6 +46,8 @@ with joined():
     pretrain(Bert(), corpus, out=out + "/shard", size="tiny", training=shard)
     pretrain(Albert(), corpus, out=out + "/albert", size="tiny", training=shard)
     pretrain(Modern(), corpus, out=out + "/muon", size="tiny", training=replace(shard, optimizer="muon"))
+    few = replace(shard, length=12, batch=2, accumulate=1)
+    pretrain(Roberta(rate=0.001), corpus, out=out + "/nothing", size="tiny", training=few)  # no update asks a token
     pretrain(Bert(), corpus, out=out + "/cross", size="tiny", training=shard)  # half of it is done already
 """
 
@@ -131,6 +133,10 @@ def together(corpus: Path, alone: Path, tmp_path_factory: pytest.TempPathFactory
     done = torchrun(TWO, out, corpus, out)
     assert done.returncode == 0, done.stderr[-3000:]
     return out
+
+
+def test_shares_outlast_updates_that_ask_nothing(together: Path) -> None:
+    assert Run.open(together / "nothing").finished
 
 
 @pytest.mark.parametrize(

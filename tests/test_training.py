@@ -1,8 +1,11 @@
 """Settings of a training: what cannot be is refused, what is not given comes from the recipe."""
 
+import math
+
 import pytest
 
 from unmask.errors import UnmaskError
+from unmask.optim import rate
 from unmask.recipes import RECIPES
 from unmask.training import Training, resolved
 
@@ -14,9 +17,25 @@ def test_settings_that_cannot_be() -> None:
         {"budget": -1.0},
         {"warmup": 1.5},
         {"accumulate": 0},
+        {"learning_rate": -1e-3},
+        {"learning_rate": math.nan},
+        {"weight_decay": math.inf},
+        {"clip": -1.0},
+        {"beta1": math.nan},
+        {"beta2": 1.0},
+        {"seed": 2**70},
+        {"seed": -1},
     ):
         with pytest.raises(UnmaskError):
             Training(**wrong)
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_a_trapezoid_has_a_level_part_with_every_recipe(name: str) -> None:
+    found = resolved(RECIPES[name](), "mini", Training(schedule="trapezoid"))
+    assert found.warmup is not None and found.decay is not None
+    for place, factor in ((found.warmup, 1.0), (0.5, 1.0), (1.0, 0.0)):
+        assert rate("trapezoid", place, warmup=found.warmup, decay=found.decay) == pytest.approx(factor)
 
 
 @pytest.mark.parametrize("name", list(RECIPES))

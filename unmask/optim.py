@@ -23,6 +23,7 @@ from unmask.muon import Muon
 from unmask.training import Kind, Schedule
 
 Named = list[tuple[str, nn.Parameter]]
+_NORMED = 1 << 20  # gradients whose norm is taken at once
 
 
 class Mover(Protocol):
@@ -178,7 +179,9 @@ class Optimizer:
 
     def clip(self, norm: float) -> Tensor:
         """Scale the gradients to a global 2-norm of at most `norm` (0: leave them); return their norm before, []."""
-        total: Tensor = torch.linalg.vector_norm(self.gradients)
+        # Of parts: over one long buffer fp32 loses the small summands, a hundredth of the norm at 110 M parameters.
+        parts = torch._foreach_norm(torch.split(self.gradients, _NORMED))
+        total: Tensor = torch.linalg.vector_norm(torch.stack(parts))
         if norm > 0:
             scale = (norm / (total + 1e-6)).clamp(max=1.0)
             if (

@@ -137,10 +137,11 @@ class ShardedOptimizer:
 
     def clip(self, norm: float) -> Tensor:
         gradients = [_share(p.grad) for p in self._named.values() if p.grad is not None]
-        total = torch.stack([g.square().sum() for g in gradients]).sum()
+        zero = torch.zeros((), device=self.device)  # an update may ask nothing of any process
+        total = torch.stack([zero, *(g.square().sum() for g in gradients)]).sum()
         dist.all_reduce(total)
         total = total.sqrt()
-        if norm > 0:
+        if norm > 0 and gradients:
             torch._foreach_mul_(gradients, (norm / (total + 1e-6)).clamp(max=1.0))
         return total
 

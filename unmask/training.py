@@ -6,6 +6,7 @@ recipe, and what a person says stands above it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -75,6 +76,20 @@ class Training:
             raise UnmaskError(f"skips is {self.skips} — at least 1 update must be bad to go back — give more")
         if self.rollbacks < 0:
             raise UnmaskError(f"rollbacks is {self.rollbacks} — 0 or more is needed — 0 ends the run at once")
+        for name in ("learning_rate", "weight_decay", "clip"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:  # nan is in no range
+                raise UnmaskError(f"{name} is {value} — 0 or more is needed — give a number such as 1e-3")
+        for name in ("beta1", "beta2"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise UnmaskError(
+                    f"{name} is {value} — a share of 0 to below 1 is needed — give one such as 0.9"
+                )
+        if not 0 <= self.seed < 2**32:
+            raise UnmaskError(
+                f"seed is {self.seed} — a whole number from 0 to {2**32 - 1} is needed — give another"
+            )
         for name in ("warmup", "decay"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:

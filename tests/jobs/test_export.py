@@ -128,6 +128,16 @@ def test_padded_is_packed(family: str, kind: str, tokenizer: Tokenizer, tmp_path
         assert compare(network, direct, source)["difference"] > job.NEAR  # type: ignore[arg-type]
 
 
+def test_what_is_no_number_passes_no_gate(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    class Broken(Direct):
+        def outputs(self, examples: Any) -> Any:
+            return [[np.full_like(row, np.nan) for row in out] for out in super().outputs(examples)]
+
+    source = open_source(save(tmp_path, "bert", "tag", tokenizer))
+    network = padded(source)
+    assert not compare(network, Broken(network), source)["difference"] <= job.NEAR  # type: ignore[arg-type]
+
+
 onnx = pytest.mark.skipif(
     any(job.importlib.util.find_spec(name) is None for name in job.MODULES),
     reason="the extra onnx is not installed",

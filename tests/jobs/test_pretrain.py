@@ -513,9 +513,58 @@ def test_the_held_out_loss_is_of_held_out_text(
         plain(self, recipe, store, *more)
 
     monkeypatch.setattr(Heldout, "__init__", init)
-    monkeypatch.setattr(job, "choose_blanks", lambda store: given.append(store.part) or [])
+    monkeypatch.setattr(job, "choose_blanks", lambda store, longest: given.append(store.part) or [])
     pretrain(Roberta(), corpus, out=tmp_path / "r", size="tiny", training=replace(TINY, steps=2))
     assert given == ["heldout", "heldout"]
+
+
+def test_sentences_longer_than_the_rows_are_no_blanks(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    texts = [" ".join(draw.choice(WORDS) for _ in range(20)) + "." for _ in range(40)]
+    made = build(
+        documents=[Document(text, str(n), "made") for n, text in enumerate(texts)],
+        out=tmp_path / "corpus", vocab_size=100, heldout=0.2, processes=1,
+    )  # fmt: skip
+    run = pretrain(
+        Bert(pairs="none"),
+        made.folder,
+        out=tmp_path / "r",
+        size="tiny",
+        training=replace(TINY, steps=2, length=16),
+    )
+    assert run.evaluations()["fills"] == []
+    long = pretrain(
+        Bert(pairs="none"),
+        made.folder,
+        out=tmp_path / "s",
+        size="tiny",
+        training=replace(TINY, steps=2, length=64),
+    )
+    assert long.evaluations()["fills"]
+
+
+def test_going_on_from_a_table_with_rows_of_no_token(corpus: Path, tmp_path: Path) -> None:
+    run = pretrain(
+        Bert(pairs="none"), corpus, out=tmp_path / "a", size="tiny", training=replace(TINY, steps=2)
+    )
+    folder = run.folder / "model"
+    tensors = load_file(folder / "model.safetensors")
+    for name, tensor in tensors.items():
+        if "word_embeddings" in name or name == "cls.predictions.bias":
+            tensors[name] = torch.cat((tensor, torch.ones_like(tensor[:8])))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config["vocab_size"] += 8
+    (folder / "config.json").write_text(json.dumps(config))
+    more = pretrain(
+        Bert(pairs="none"),
+        corpus,
+        out=tmp_path / "b",
+        source=folder,
+        size="tiny",
+        training=replace(TINY, steps=2),
+    )
+    assert more.finished
 
 
 def test_settings_reach_what_they_set(corpus: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ import pytest
 from unmask.errors import UnmaskError
 from unmask.machine.plan import LECTURE_SHORT, LECTURE_TOKENS, plan, work_out
 from unmask.machine.sample import Text, measure
-from unmask.machine.timing import Timing
+from unmask.machine.timing import Timing, count
 from unmask.machine.words import words
+from unmask.recipes import RECIPES
+from unmask.store.build import build
 
 TEXT = Text(tokens=1e6, disk=2e6, exact=False, sampled=1000, read=1.0)
 TIMING = Timing("mini", 5_000_000, 1_000_000, 64, 16, 128, (0.1,) * 10, 2000.0, 10**9, 5e10)
@@ -56,6 +58,12 @@ def test_the_rule_has_two_sides() -> None:
 def test_spread_is_that_of_the_steps() -> None:
     found = work_out(replace(TIMING, seconds=(0.05, 0.1, 0.1, 0.1, 0.2)), 3600.0, TEXT)
     assert found.low < found.tokens < found.high
+
+
+def test_a_shared_layer_counts_as_often_as_it_works(text: Path, tmp_path: Path) -> None:
+    store = build([text / "a.txt"], tmp_path / "corpus", vocab_size=200, processes=1)
+    layers = [count(RECIPES[name](), store, "small", 64)[1] for name in ("albert", "bert")]
+    assert layers[0] == pytest.approx(layers[1], rel=0.02)
 
 
 def test_the_lecture_counts_as_the_paper() -> None:

@@ -66,6 +66,23 @@ def test_modernbert_reads_the_older_spelling():
         form.from_config(uneven)
 
 
+@pytest.mark.parametrize(
+    "scaled",
+    [
+        {"rope_scaling": {"rope_type": "linear", "factor": 4.0}},
+        {"rope_scaling": {"type": "linear", "factor": 4.0}},
+        {"rope_scaling": {"full_attention": {"rope_type": "yarn", "factor": 4.0}}},
+        {"rope_parameters": {"full_attention": {"type": "linear", "factor": 4.0, "rope_theta": 160000.0}}},
+    ],
+)
+def test_scaled_angles_are_refused_however_they_are_spelt(scaled):
+    form = FAMILIES["modernbert"]
+    config = form.to_config(sized("modernbert", "mini", 500, 64))
+    with pytest.raises(UnmaskError, match="type is"):
+        form.from_config({**config, **scaled})
+    form.from_config({**config, "rope_scaling": None})
+
+
 def test_compare_head_stands_beside_a_readable_body(tmp_path):
     import transformers as hf
 
@@ -158,6 +175,15 @@ def test_modernbert_classifier_starts_from_its_masked_lm_head(tmp_path):
     assert torch.equal(target.heads[0].first.dense.weight, model.heads[0].dense.weight)
 
 
+def test_a_roberta_classifier_is_drawn_whole(tmp_path):
+    model, shape = network("roberta", "tokens")
+    save_pretrained(tmp_path, "roberta", model, shape, None, "tokens")
+    target, _ = network("roberta", "classify", seed=1)
+    start = target.heads[0].first.dense.weight.clone()
+    assert load_pretrained(tmp_path).into(target) == ("classify",)
+    assert torch.equal(target.heads[0].first.dense.weight, start)
+
+
 def saved(tmp_path, family="bert"):
     model, shape = network(family, "tokens")
     save_pretrained(tmp_path, family, model, shape, None, "tokens")
@@ -185,6 +211,24 @@ def test_older_names_copies_and_buffers(tmp_path):
     assert all(torch.equal(t, state_of(twin)[n]) for n, t in state_of(model).items())
     write(tmp_path, {**old, "bert.strange.weight": torch.zeros(2)})
     assert load_pretrained(tmp_path).unused == ("strange.weight",)
+
+
+@pytest.mark.parametrize("lost", ["transform.dense.weight", "transform.LayerNorm.bias", "bias"])
+def test_a_part_of_a_head_is_not_taken_for_all_of_it(lost, tmp_path):
+    _, tensors = saved(tmp_path)
+    write(tmp_path, {n: t for n, t in tensors.items() if n != f"cls.predictions.{lost}"})
+    with pytest.raises(UnmaskError, match=f"lacks cls.predictions.{lost}"):
+        load_pretrained(tmp_path)
+
+
+def test_a_decoder_with_a_bias_of_its_own_is_refused(tmp_path):
+    _, tensors = saved(tmp_path)
+    same = tensors["cls.predictions.bias"].clone()
+    write(tmp_path, {**tensors, "cls.predictions.decoder.bias": same})
+    load_pretrained(tmp_path)
+    write(tmp_path, {**tensors, "cls.predictions.decoder.bias": same + 1})
+    with pytest.raises(UnmaskError, match="decoder.bias"):
+        load_pretrained(tmp_path)
 
 
 def test_shards(tmp_path):

@@ -104,7 +104,7 @@ def _written(
     say(
         f"logits of onnxruntime lie within {gate['difference']:.1e} of ours (gate {NEAR:g}), {gate['rows']} rows"
     )
-    if gate["difference"] > NEAR:
+    if not gate["difference"] <= NEAR:  # nor what is no number
         raise UnmaskError(
             f"the exported graph differs from the model by {gate['difference']:.2e} — at most {NEAR:g} is accepted — "
             "nothing was kept; other versions of torch and onnxruntime may agree (constraints.txt has those tested)"
@@ -112,7 +112,7 @@ def _written(
     if rows is not None:
         found["precision"] = "int8"
         found["gates"]["score"] = score = _in_bytes(run, file, rows, say)
-        if score["int8"] < score["fp32"] - POINTS:
+        if not score["int8"] >= score["fp32"] - POINTS:
             raise UnmaskError(
                 f"in 8 bits {score['metric']} on {rows} falls from {score['fp32']:.2f} to {score['int8']:.2f} "
                 f"({score['rows']} rows) — at most {POINTS:g} point less is accepted — nothing was kept; "
@@ -141,7 +141,8 @@ def compare(network: Padded, session: Session, source: Source) -> dict[str, Any]
         ours = packed(network, some, segments=shape.segments > 1)
         for mine, theirs in zip(ours, session.outputs(some), strict=True):
             for own, other in zip(mine, theirs, strict=True):
-                worst = max(worst, float(np.abs(own - other).max()))
+                apart = float(np.abs(own - other).max())
+                worst = apart if np.isnan(apart) else max(worst, apart)  # what is no number is no agreement
                 largest = max(largest, float(np.abs(own).max()))
     return {"difference": worst / largest, "gate": NEAR, "rows": len(examples), "lengths": lengths}
 

@@ -85,8 +85,11 @@ class Heldout:
         return found
 
 
-def choose_blanks(store: Store, how_many: int = 6) -> list[tuple[np.ndarray, int]]:
-    """Held-out sentences of 6 to 40 tokens, each with the position of one single-token word to be asked."""
+def choose_blanks(store: Store, longest: int, how_many: int = 6) -> list[tuple[np.ndarray, int]]:
+    """Held-out sentences of 6 to 40 tokens, each with the position of one single-token word to be asked.
+
+    With the two special tokens around them they are at most `longest`.
+    """
     chosen: list[tuple[np.ndarray, int]] = []
     vocab = store.tokenizer.vocab
     rng = generator(SEED, "blanks", 0)
@@ -97,7 +100,7 @@ def choose_blanks(store: Store, how_many: int = 6) -> list[tuple[np.ndarray, int
         s = int(rng.integers(len(document.sentence_ends)))
         start = int(document.sentence_ends[s - 1]) if s else 0
         end = int(document.sentence_ends[s])
-        if not 6 <= end - start <= 40:
+        if not 6 <= end - start <= min(40, longest - 2):
             continue
         ids = np.asarray(document.tokens[start:end], dtype=np.int64)
         opens = np.asarray(document.word_starts[start:end], dtype=bool)
@@ -129,6 +132,7 @@ def filled(
                 keep=torch.tensor([place + 1], device=device),
             )
             p = model.head(states).float().softmax(-1)[0]  # type: ignore[operator]
+            p = p[: vocab.size]  # some tables are padded with rows of no token
             best = p.masked_fill(special, -1.0).topk(
                 top
             )  # a special token is no guess; its share stays its own

@@ -30,6 +30,7 @@ from unmask.jobs.sinks import check_sinks, opened
 from unmask.jobs.stop import Stopped, stop_signals
 from unmask.models import Shape, size_of
 from unmask.models.weights import load_pretrained, save_pretrained
+from unmask.models.weights.roberta import check_head
 from unmask.optim import Mover, Optimizer
 from unmask.processes import agreed, device, joined
 from unmask.recipes import Recipe
@@ -107,7 +108,7 @@ def pretrain(
             watch({"event": "say", "text": f"{out} is finished; nothing to do"})
             return Run.open(out)
         model.to(device()).eval()  # no dropout in pre-training
-        blanks = choose_blanks(held)
+        blanks = choose_blanks(held, shape.positions)
         if run is not None and "fills" not in run.evaluations():
             run.save_evaluation("fills", [_renamed(b, "before") for b in filled(model, store, blanks)])
         try:
@@ -252,6 +253,7 @@ def _network(
             f"{source} is a {loaded.family} and the recipe {recipe.NAME} trains a {recipe.FAMILY} — they must agree — "
             "choose the recipe of that family"
         )
+    check_head(loaded.family, loaded.shape, "tokens")  # what is trained must be something that can be written
     model, fresh = loaded.around(lambda shape: recipe.network(shape, vocab))
     if fresh:
         watch({"event": "say", "text": f"{source} has no {', '.join(fresh)}: drawn at random, to be learnt"})

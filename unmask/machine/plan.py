@@ -25,8 +25,8 @@ from unmask.settings import show_bytes, show_seconds
 
 PER_PARAMETER = 20.0  # tokens seen for each parameter of the layers
 UPDATES = 1_000
-# Bytes a parameter while training: master, gradient, two moments, working weight and its gradient.
-STATE = 4 + 4 + 8 + 4
+# Bytes a parameter while training: master, gradient, two moments, working weight and its gradient (in bf16 4 less).
+STATE = 4 + 4 + 8 + 4 + 4
 KEPT = 5  # checkpoints on disk at once, at most: four that stay and one being written
 CHECKPOINT = 4 + 8  # bytes a parameter: master and two moments
 MODEL = 4  # bytes a parameter of the model folder

@@ -32,7 +32,7 @@ ROWS = 16  # rows of a timed micro-batch at most
 
 @dataclass(frozen=True)
 class Timing:
-    """The steps of one size. ``body`` counts the parameters of the layers, without tables and heads."""
+    """The steps of one size. ``body``: see `count`."""
 
     size: str
     parameters: int
@@ -48,12 +48,14 @@ class Timing:
 
 
 def count(recipe: Recipe, store: Store, size: str, length: int) -> tuple[int, int]:
-    """(parameters, those of the layers) of a size, without allocating them."""
+    """(parameters, those of the layers) of a size, without allocating them; a shared layer counts as often as it works."""
     vocab = store.tokenizer.vocab
+    shape = recipe.shape(size, vocab, length)
     with torch.device("meta"):
-        model = recipe.network(recipe.shape(size, vocab, length), vocab)
+        model = recipe.network(shape, vocab)
     named = [(name, p.numel()) for name, p in model.named_parameters()]
-    return sum(n for _, n in named), sum(n for name, n in named if ".layers." in f".{name}")
+    layers = sum(n for name, n in named if ".layers." in f".{name}")
+    return sum(n for _, n in named), layers * (shape.layers if shape.shared else 1)
 
 
 def time_steps(

@@ -106,7 +106,7 @@ POST_NORM: dict[str, Any] = {
     "optimizer": "adamw",
     "schedule": "linear",
     "warmup": 0.06,
-    "decay": 1.0,
+    "decay": 0.4,
     "weight_decay": 0.01,
     "beta1": 0.9,
     "beta2": 0.999,

@@ -73,7 +73,7 @@ class Loaded:
             for name, tensor in state_of(model).items():
                 part, _, rest = name.partition(".")
                 found = self.state.get(name)
-                if found is None and rest.startswith("first."):
+                if found is None and rest.startswith("first.") and self.family == "modernbert":
                     found = self.state.get(f"tokens.{rest.removeprefix('first.')}")
                     fresh[part] = None
                 if found is None:
@@ -151,7 +151,7 @@ def load_pretrained(folder: str | Path, heads: str | None = None) -> Loaded:
         raise UnmaskError(
             f'config.json says heads "{kind!s:.60}" — expected one of {", ".join(HEADS)} — fetch the folder again.'
         )
-    _fits(family, shape, kind)
+    roberta.check_head(family.name, shape, kind)
     tensors = read_tensors(folder)
     if not shape.shared and shape.layers > len(tensors):  # before anything is made by that number
         raise UnmaskError(
@@ -213,7 +213,7 @@ def save_pretrained(
     kind = next(kind for kind, own in HEADS.items() if list(own) == theirs)
     if kind not in form.architectures:
         theirs, kind = [], "body"
-    _fits(form, shape, kind)
+    roberta.check_head(form.name, shape, kind)
     config["architectures"] = [form.architectures[kind]]
     config["tie_word_embeddings"] = True
     config |= _ids(tokenizer, family, pad)
@@ -279,15 +279,6 @@ def _labels(config: dict[str, Any]) -> tuple[str, ...] | None:
     return found
 
 
-def _fits(family: Family, shape: Shape, kind: str) -> None:
-    """That RoBERTa's masked-LM head, which takes the plain GELU whatever its configuration says, has this body's."""
-    if family.name == "roberta" and kind == "tokens" and shape.activation != "gelu":
-        raise UnmaskError(
-            f"the body's activation is {shape.activation} and the masked-LM head of a RoBERTa has gelu — body and head "
-            'with one activation are built here — without that head (heads="body") the model can be read.'
-        )
-
-
 def _family(config: dict[str, Any]) -> Family:
     found = str(config.get("model_type", ""))
     known = {kind: family for family in FAMILIES.values() for kind in family.model_types}
@@ -327,12 +318,16 @@ def _ours(
     for copy, source in family.copies.items():
         if copy in found:
             tensor = found.pop(copy)
-            if source in found and copy.endswith("weight") and not torch.equal(found[source], tensor):
+            if source in found and not torch.equal(found[source], tensor):
                 raise UnmaskError(
-                    f"{copy} in {folder} is not {source} — expected one tied table — an untied model cannot be read."
+                    f"{copy} in {folder} is not {source} — expected one and the same — an untied model cannot be read."
                 )
             found.setdefault(source, tensor)
     state = {}
+    begun = {name.partition(".")[0] for name, own in _table(family, shape, kind).items() if own[0] in found}
+    whole = (
+        ("encoder.", "tokens.") if "tokens" in begun else ("encoder.",)
+    )  # a head may be missing, not a part of one
     for name, sources in _table(family, shape, kind).items():
         if all(source in found for source in sources):
             pieces = [found.pop(source) for source in sources]
@@ -344,7 +339,7 @@ def _ours(
                     )
                 continue
             state[name] = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-        elif name.startswith("encoder.") or any(source in found for source in sources):
+        elif name.startswith(whole) or any(source in found for source in sources):
             lacking = [source for source in sources if source not in found]
             raise UnmaskError(
                 f"{folder} lacks {lacking[0]} — expected every tensor of a {family.name} with {shape.layers} layers — "

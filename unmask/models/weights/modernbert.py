@@ -97,9 +97,12 @@ def from_config(config: Config) -> Shape:
     layers = number(config, "num_hidden_layers")
     every = _every(config, layers)
     bases = []
+    older_form = dictionary(config, "rope_scaling")
     for kind, older, default in ((FULL, "global_rope_theta", 160000.0), (LOCAL, "local_rope_theta", 10000.0)):
         newer = dictionary(dictionary(config, "rope_parameters"), kind)
-        expect(newer, "rope_type", "default", "default")
+        for scaled in (newer, older_form, dictionary(older_form, kind)):
+            for key in ("rope_type", "type"):
+                expect(scaled, key, "default", "default")
         base = newer if newer.get("rope_theta") else {"rope_theta": config.get(older) or default}
         bases.append(decimal(base, "rope_theta", default))
     return Shape(

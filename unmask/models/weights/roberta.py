@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from unmask.errors import UnmaskError
 from unmask.models import Shape
 from unmask.models.weights import bert
 from unmask.models.weights.family import Config, Family, number, pair_of
@@ -24,6 +25,18 @@ def from_config(config: Config) -> Shape:
     plain = bert.from_config(config)
     offset = number(config, "pad_token_id", 1) + 1
     return replace(plain, offset=offset, positions=plain.positions - offset)
+
+
+def check_head(family: str, shape: Shape, kind: str) -> None:
+    """Raise `UnmaskError` for a RoBERTa's masked-LM head on a body with another activation.
+
+    That head takes the plain GELU whatever its configuration says.
+    """
+    if family == "roberta" and kind == "tokens" and shape.activation != "gelu":
+        raise UnmaskError(
+            f"the body's activation is {shape.activation} and the masked-LM head of a RoBERTa has gelu — body and head "
+            'with one activation are built here — without that head (heads="body") the model can be read.'
+        )
 
 
 FAMILY = Family(
