@@ -7,8 +7,8 @@ their longest, `BertForMaskedLM` with all its logits, log-softmax at the masked 
 processor has it, in bf16, at several batch sizes; the two best of a trial are timed in full, and the faster of them
 counts. Both sides read the same pairs, drawn evenly from all paradigms of BLiMP (or of the file or folder DIR), with a
 `bert` of size mini and 8,192 pieces, freshly drawn: no operation depends on the values. Scores are compared in fp32
-before anything is timed (the largest difference is printed and must be below 1e-4 of a score); the sides take turns;
-the last line is `ratio X floor Y`.
+before anything is timed (the largest difference is printed and must be below 1e-4 of a score); both are timed from
+texts to scores; the sides take turns; the last line is `ratio X floor Y`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from unmask.models.heads import TokensHead
 from unmask.models.weights import save_pretrained
 from unmask.tokens import Tokenizer, train_tokenizer
 from unmask.yardstick.likelihood import Reader, cut, scores
-from unmask.yardstick.masked import Sentence
 from unmask.yardstick.pairs import read_pairs
 
 FLOOR = 3.0
@@ -46,9 +45,11 @@ class Ours:
     def __init__(self, encoder: Encoder, head: TokensHead, tokenizer: Tokenizer, dtype: torch.dtype) -> None:
         from unmask.jobs.source import frame_of
 
+        self.tokenizer, self.longest = tokenizer, encoder.shape.positions
         self.reader = Reader(encoder, head, frame_of(tokenizer.vocab, encoder.shape, "bert")).to(dtype)
 
-    def score(self, sentences: Sequence[Sentence]) -> np.ndarray:
+    def score(self, texts: Sequence[str]) -> np.ndarray:
+        sentences = cut(texts, self.tokenizer, self.longest, lambda n: texts[n])
         return scores(self.reader, sentences, ["original"])[0]
 
 
@@ -91,9 +92,9 @@ class Peer:
         return total
 
 
-def timed(side: Ours | Peer, work: Sequence[Sentence] | Sequence[str]) -> float:
+def timed(side: Ours | Peer, texts: Sequence[str]) -> float:
     started = time.perf_counter()
-    side.score(work)  # type: ignore[arg-type]  # each side gets the kind of work that it made
+    side.score(texts)
     return time.perf_counter() - started
 
 
@@ -124,7 +125,7 @@ def main() -> int:
         save_pretrained(folder, "bert", network, shape, tokenizer, heads="tokens")
         few = 2 * 12
         one, two = (
-            Ours(encoder, head, tokenizer, torch.float32).score(sentences[:few]),
+            Ours(encoder, head, tokenizer, torch.float32).score(texts[:few]),
             Peer(folder, torch.float32, 64).score(texts[:few]),
         )
         apart = float(np.abs(one / two - 1).max())
@@ -144,12 +145,12 @@ def main() -> int:
             print(f"{peer.name}: {len(trial) / 2 / took:.1f} pairs/s on {len(trial)} sentences")
         chosen = [peers[n] for n in np.argsort(least)[:2]]
         ours = Ours(encoder, head, tokenizer, dtypes[-1])
-        for side, work in ((ours, sentences), *((peer, texts) for peer in chosen)):
-            timed(side, work)  # products of every shape are prepared once
+        for side in (ours, *chosen):
+            timed(side, texts)  # products of every shape are prepared once
         mine: list[float] = []
         both: list[list[float]] = [[], []]
         for _ in range(3 if options.quick else 5):
-            mine.append(timed(ours, sentences))
+            mine.append(timed(ours, texts))
             for peer, taken in zip(chosen, both, strict=True):
                 taken.append(timed(peer, texts))
     best = int(np.argmin([statistics.median(own) for own in both]))

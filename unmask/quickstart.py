@@ -282,7 +282,7 @@ def row_of(job: Job, folder: Path) -> dict[str, Any]:
         "part": part_of(found),
         "rows": found["rows"],
         "majority": found["majority"].get(found["metric"]),
-        "flat": [start for start in STARTS if read_json(folder / start / where).get("equals_majority")],
+        "flat": [start for start in STARTS if read_json(folder / start / where).get("no_better")],
         **{start: scores_of(folder / start) for start in STARTS},
     }
 

@@ -169,6 +169,23 @@ def test_seeds_widen() -> None:
         compare([right(10, 5)], [right(11, 5)])
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_the_interval_of_few_seeds_holds_the_truth_as_often_as_it_says(seeds: int) -> None:
+    """Two sides of one distribution: an interval of 95 % leaves 0 out in 1 of 20 cases, whatever the seeds."""
+    rng, cases, out = np.random.default_rng(0), 300, 0
+    for case in range(cases):
+        first, second = ([right(2000, int(hits)) for hits in rng.normal(1400, 60, seeds)] for _ in range(2))
+        gap = compare(first, second, seed=case, draws=400)
+        out += not gap.low <= 0 <= gap.high
+    assert 0.005 <= out / cases <= 0.085  # drawn with replacement: 0.30, 0.20, 0.12
+
+
+def test_an_interval_of_seeds_is_students() -> None:
+    found = interval([right(100_000, n) for n in (60_000, 66_000, 72_000)], draws=20_000)
+    half = 4.303 * 0.06 / 3**0.5  # t of 2 degrees of freedom
+    assert found == pytest.approx((0.66 - half, 0.66 + half), abs=0.012)
+
+
 def test_holm_worked() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []

@@ -1,13 +1,12 @@
-"""Worked vectors, and laws of the bootstrap."""
+"""Worked vectors."""
 
 from __future__ import annotations
 
 from math import comb
 
-import numpy as np
 import pytest
 
-from unmask.evaluation.statistics import bootstrap, expected_best, mcnemar, spread, standard_error
+from unmask.evaluation.statistics import expected_best, mcnemar, spread, standard_error
 
 
 def test_mcnemar_worked() -> None:
@@ -32,31 +31,3 @@ def test_spread() -> None:
     assert (s.median, s.low, s.high, s.seeds) == (74.0, 70.0, 80.0, (70.0, 80.0, 74.0))
     with pytest.raises(ValueError):
         spread([])
-
-
-def test_bootstrap_interval_is_that_of_the_mean_difference() -> None:
-    rng = np.random.default_rng(0)
-    first = rng.normal(0, 1, 400)
-    second = first + rng.normal(0.3, 1, 400)
-    d = bootstrap(first, second)
-    gap = second - first
-    assert d.difference == pytest.approx(gap.mean())
-    half = 1.96 * gap.std() / 20
-    assert d.low == pytest.approx(gap.mean() - half, abs=0.02) and d.high == pytest.approx(
-        gap.mean() + half, abs=0.02
-    )
-    assert d.not_above < 0.01 and bootstrap(first, first).not_above == 1.0
-    assert d == bootstrap(first, second)
-
-
-def test_pairing_and_seeds_matter() -> None:
-    rng = np.random.default_rng(1)
-    hard = rng.random(300) < 0.5
-    first, second = hard.astype(float), np.maximum(hard, rng.random(300) < 0.05).astype(float)
-    paired, broken = bootstrap(first, second), bootstrap(first, second[rng.permutation(300)])
-    assert paired.high - paired.low < 0.6 * (broken.high - broken.low)
-    lucky = np.stack([np.full(300, 0.5), np.full(300, 0.9)])
-    wide = bootstrap(np.full(300, 0.5), lucky)
-    assert wide.low == pytest.approx(0.0) and wide.high == pytest.approx(0.4)
-    with pytest.raises(ValueError):
-        bootstrap(first, second[:-1])

@@ -138,7 +138,7 @@ def finetune(
         "rows": {"train": 500, "dev": 500, "test": 1000},
         "majority": {metric: majority} if majority is not None else {},
         "scores": {"dev": {metric: summary}, "test": {metric: summary}},
-        "equals_majority": False, "learning_rate": 0.002, "labels": [label, TURNED],
+        "no_better": False, "learning_rate": 0.002, "labels": [label, TURNED],
     }  # fmt: skip
     write(folder / "evaluation/finetune.json", evaluation)
     return folder

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from unmask.report import results_table
-from unmask.report.read import read_run
+from unmask.report.read import Run, read_run
 from unmask.report.verdict import Row, Score, headline, judge, paired, score
 
 
@@ -79,6 +79,23 @@ def test_pairs_need_the_same_rows(folders: Callable[[str], Path]) -> None:
     scratch.evaluations["finetune"]["rows"]["train"] = 499
     apart = paired([scratch, pretrained])
     assert [one.difference for one in apart] == [None, None]
+
+
+def test_pairs_need_the_same_task_and_training(folders: Callable[[str], Path]) -> None:
+    def run(name: str, **settings: object) -> Run:
+        found = read_run(folders(name))
+        found.about["settings"] = {"label": "stars", "steps": 50, "train": "t.csv", **settings}
+        return found
+
+    pretrained = run("finetune", model="a", seed=1, learning_rate=1e-3)
+    scratch = run("scratch", model="b", from_scratch=True, learning_rate=3e-3)
+    others = [run("scratch", label="helpful"), run("scratch", steps=10)]
+    for order in ([pretrained, scratch, *others], [*others, scratch, pretrained]):
+        found = paired(order)
+        assert [one.difference is not None for one in found] == [True, False, False]
+        assert found[0].difference == pytest.approx(72.7 - 63.9)
+    twice = paired([pretrained, scratch, run("scratch")])  # a second of the same stands alone
+    assert [one.difference is not None for one in twice] == [True, False]
 
 
 @pytest.mark.parametrize("name", ["shape", "family"])

@@ -287,7 +287,7 @@ def finetune_one(p: Prepared, seed: int, folder: Path | None, emit: Emit) -> dic
             gain = not best or scores[leading] > result["dev"][leading]
             if gain or scores[leading] == result["dev"][leading]:  # of equals the later one, at a lower rate
                 best = {name: value.clone() for name, value in optimizer.weights().items()}
-                result |= {"step": step.number, "dev": scores, "flat": flat(settled)}
+                result |= {"step": step.number, "dev": scores, "flat": flat(settled, p.parts["dev"].examples)}
                 labels = chosen
             waited = 0 if gain else waited + 1
             if training.patience is not None and waited >= training.patience:
@@ -300,7 +300,8 @@ def finetune_one(p: Prepared, seed: int, folder: Path | None, emit: Emit) -> dic
             parameter.data.copy_(best[name])
     if "test" in p.parts:
         said = predictions(p, model, "test", labels, device)
-        result |= {"test": p.task.score(said, p.parts["test"].examples, labels), "flat": flat(said)}
+        test = p.parts["test"].examples
+        result |= {"test": p.task.score(said, test, labels), "flat": flat(said, test)}
     if folder is not None:
         export(p, model, best, labels, folder)
     return {**result, "skipped": skipped, "seconds": time.perf_counter() - started}
@@ -321,12 +322,14 @@ def gone_wrong(p: Prepared, seed: int, step: int, count: int) -> UnmaskError:
     )
 
 
-def flat(said: Sequence[dict[str, Any]]) -> bool:
-    """Whether all predictions (all tags of all words) are the same, so that only a constant was learnt."""
+def flat(said: Sequence[dict[str, Any]], examples: Examples) -> bool:
+    """Whether all predictions (all tags of all words) are the same where the truth is not: a constant was learnt."""
     values: list[Any] = []
-    for row in said:
+    truth: list[Any] = []
+    for row, item in zip(said, examples.items, strict=True):
         values += row["tags"] if "tags" in row else [row.get("label", row.get("score", row.get("answer")))]
-    return len(values) > 1 and constant(values)
+        truth += item.gold if "tags" in row else [item.gold]
+    return len(values) > 1 and constant(values) and not all(gold == truth[0] for gold in truth)
 
 
 def export(p: Prepared, model: TaskModel, best: dict[str, Tensor], labels: Labels, folder: Path) -> None:

@@ -9,7 +9,6 @@ test file is scored once a seed, by the checkpoint that was chosen on dev.
 from __future__ import annotations
 
 import hashlib
-import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -202,10 +201,10 @@ def verdict(result: Event) -> str:
             f"; {sum(result['skipped'])} of {result['steps'] * len(result['seeds'])} updates were left out, as the "
             "loss or the gradient was not finite"
         )
-    if result["equals_majority"]:
+    if result["no_better"]:
         words += (
-            ". At least one seed says nothing else than that answer: it has learnt nothing from the text. "
-            "More --epochs, more rows or a longer pre-training may help"
+            ". At least one seed gives all rows one answer or scores no more than the most frequent one: nothing shows "
+            "that it has learnt from the text. More --epochs, more rows or a longer pre-training may help"
         )
     return words
 
@@ -217,9 +216,6 @@ def summary(p: Prepared, done: list[Event], best: int, ledger: Any) -> dict[str,
     leading = p.task.leading(p.labels)
     held = [name for name in ("dev", "test") if name in p.parts]
     last = held[-1]
-    equal = [
-        x["flat"] or math.isclose(x[last][leading], p.majority[last][leading], abs_tol=1e-9) for x in done
-    ]
     return {
         "task": p.task.NAME,
         "metric": leading,
@@ -232,7 +228,7 @@ def summary(p: Prepared, done: list[Event], best: int, ledger: Any) -> dict[str,
         "scores": {
             part: {m: to_json(spread([x[part][m] for x in done])) for m in done[0][part]} for part in held
         },
-        "equals_majority": any(equal),
+        "no_better": any(x["flat"] or x[last][leading] <= p.majority[last][leading] + 1e-9 for x in done),
         "seeds": [x["seed"] for x in done],
         "steps": p.steps,
         "best_steps": [x["step"] for x in done],

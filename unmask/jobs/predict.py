@@ -6,6 +6,7 @@ in gives one object out, in order. `evaluate` scores a labelled file with the me
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -152,8 +153,8 @@ def _plain(line: int, row: str, parts: int, where: str) -> Example:
 def evaluate(run: Path, file: Path) -> dict[str, Any]:
     """Scores × 100 of a fine-tuned model on a labelled file.
 
-    In a run folder they are kept as evaluation/evaluate-FILE.json too. Raises `UnmaskError` for bad rows and for
-    labels that the model does not know.
+    In a run folder they are kept as evaluation/evaluate-FILE.json too (for a second file of one name, with a hash of
+    its path). Raises `UnmaskError` for bad rows and for labels that the model does not know.
     """
     tuned = Tuned(Path(run))
     task, labels = tuned.note.task, tuned.note.labels
@@ -163,5 +164,10 @@ def evaluate(run: Path, file: Path) -> dict[str, Any]:
     leading = task.leading(labels)
     found = {"task": task.NAME, "file": str(file), "rows": len(examples), "metric": leading, "scores": scores}
     if (Path(run) / "run.json").is_file():  # a model folder from elsewhere has no place for it
-        Run.open(run).save_evaluation(f"evaluate-{Path(file).name}", found)
+        kept, name = Run.open(run), f"evaluate-{Path(file).name}"
+        if kept.evaluations().get(name, found)["file"] != str(
+            file
+        ):  # another file of that name was scored before
+            name += f"-{hashlib.sha256(str(file).encode()).hexdigest()[:6]}"
+        kept.save_evaluation(name, found)
     return found

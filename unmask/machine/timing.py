@@ -48,7 +48,10 @@ class Timing:
 
 
 def count(recipe: Recipe, store: Store, size: str, length: int) -> tuple[int, int]:
-    """(parameters, those of the layers) of a size, without allocating them; a shared layer counts as often as it works."""
+    """(parameters, those of the layers) of a size, without allocating them.
+
+    A shared layer counts as often as it works.
+    """
     vocab = store.tokenizer.vocab
     shape = recipe.shape(size, vocab, length)
     with torch.device("meta"):

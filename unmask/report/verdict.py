@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from unmask.report.read import Json, Run
+from unmask.report.text import flat
+
+#: settings in which a pre-trained run and one from scratch may differ and still be compared
+OWN = ("model", "from_scratch", "learning_rate", "seed", "seeds", "workers")
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Row:
     majority: float | None
     scratch: Score | None
     pretrained: Score | None
-    flat: tuple[str, ...] = ()  # starts with a seed that says no other than the most frequent class
+    flat: tuple[str, ...] = ()  # starts with a seed that shows nothing learnt
 
     @property
     def difference(self) -> float | None:
@@ -126,22 +130,24 @@ def stored(results: Sequence[Json]) -> list[Row]:
 def paired(runs: Sequence[Run]) -> list[Row]:
     """Rows from fine-tuned runs: each pre-trained run beside the from-scratch run of the same task and rows."""
     done = [run for run in runs if isinstance(run.evaluations.get("finetune"), dict)]
-    scratch = {same(run): run for run in done if run.start == "scratch"}
+    fresh = [run for run in done if run.start == "scratch"]
+    scratch = {same(run): run for run in reversed(fresh)}  # of several the first; the others stand alone
     started = [run for run in done if run.start != "scratch"]
     tasks = [same(run) for run in started]
     pairs = [(run, scratch.get(same(run))) for run in started]
-    alone = [run for key, run in scratch.items() if key not in tasks]
+    alone = [run for run in fresh if same(run) not in tasks or run is not scratch[same(run)]]
     kinds = [run.task for run in (*started, *alone)]  # rows of one kind are told apart by their runs
     out = [_row(run, other, named=kinds.count(run.task) > 1) for run, other in pairs]
     return out + [_row(None, run, named=kinds.count(run.task) > 1) for run in alone]
 
 
 def same(run: Run) -> tuple[str, ...]:
-    """What two runs must share to be compared: the task, its rows and the network."""
+    """What two runs must share to be compared: the task and its columns, its rows, how long and how, the network."""
     about = run.evaluations["finetune"]
     settings = run.about.get("settings")
-    train = str(settings.get("train")) if isinstance(settings, dict) else ""
-    return run.task, train, *(str(about.get(name)) for name in ("metric", "rows", "family", "shape"))
+    held = flat(settings if isinstance(settings, dict) else {})
+    shared = [f"{name} {value}" for name, value in sorted(held.items()) if name.rpartition(".")[2] not in OWN]
+    return run.task, *shared, *(str(about.get(name)) for name in ("metric", "rows", "family", "shape"))
 
 
 def _row(pretrained: Run | None, scratch: Run | None, named: bool) -> Row:
@@ -160,7 +166,7 @@ def _row(pretrained: Run | None, scratch: Run | None, named: bool) -> Row:
     flat = tuple(
         start
         for start, one in (("pretrained", pretrained), ("scratch", scratch))
-        if one and one.evaluations["finetune"].get("equals_majority")
+        if one and one.evaluations["finetune"].get("no_better")
     )
     return Row(
         f"{run.task} ({run.name})" if named else run.task,

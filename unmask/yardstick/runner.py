@@ -239,25 +239,28 @@ def keep_to(out: Path, suite: Suite, setting: Setting, run: Path, ready: Sequenc
         "published": setting.published,
         "limit_train": setting.limit_train,
         "data": {r.task.name: {n: digest([p]) for n, p in r.files.items()} for r in ready},
+        "tasks": {r.task.name: {**to_json(task_of(r.task)), "positive": r.task.positive} for r in ready},
     }
     path = out / "suite.json"
     if path.is_file():
         then = read_json(path)
         changed = [key for key in ("suite", "model", "published", "limit_train") if then.get(key) != now[key]]
-        changed += [f"rows of {t}" for t, d in now["data"].items() if then.get("data", {}).get(t, d) != d]
+        for kind, word in (("data", "rows"), ("tasks", "settings")):
+            changed += [f"{word} of {t}" for t, d in now[kind].items() if then.get(kind, {}).get(t, d) != d]
         if changed:
             raise UnmaskError(
                 f"{out} holds fine-tunings of another {', '.join(changed)} — going on needs the same — "
                 "give another --out"
             )
-        now["data"] = {**then.get("data", {}), **now["data"]}
+        now |= {kind: {**then.get(kind, {}), **now[kind]} for kind in ("data", "tasks")}
     write_json(path, now)
 
 
 def weights_of(run: Path) -> str:
     from unmask.jobs.source import model_folder
 
-    return digest(sorted(model_folder(run).glob("*.safetensors")))
+    folder = model_folder(run)
+    return digest([*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("tokenizer.json"))])
 
 
 def digest(paths: Sequence[Path]) -> str:

@@ -3,8 +3,8 @@
 A task's value is the mean of its metrics, over its parts (MNLI's m and mm) too; the suite's mean is over the values of
 its tasks, as GLUE averages (Wang et al. 2019), and carries the suite's name only where none is missing. A fine-tuning
 has *failed* if it says one and the same of every row, or does not beat the most frequent training answer by more than a
-point. Two starts are compared by a two-level paired bootstrap over seeds and rows; over several tasks with Holm's
-adjustment. Everything × 100.
+point. Two starts are compared by a paired bootstrap over rows and the luck of their seeds; over several tasks with
+Holm's adjustment. Everything × 100.
 """
 
 from __future__ import annotations
@@ -177,7 +177,8 @@ def task_json(task: SuiteTask, arms: dict[str, Arm], train: Rows, parts: Sequenc
             [value_of(task, parts, said) for said in arms[s].said] for s in ("scratch", "pretrained")
         )
         gap = compare(first, second)
-        found["comparison"] = {**to_json(scaled(gap)), "p": gap.p()}
+        seeds = min(len(arm.seeds) for arm in arms.values())
+        found["comparison"] = {**to_json(scaled(gap)), "p": gap.p(), "seeds": seeds}
     return found
 
 
@@ -198,8 +199,8 @@ def verdicts(tasks: Sequence[Json]) -> None:
 
 
 def verdict(c: Json) -> str:
-    """better, worse, or open."""
-    if c["holm"] > LEVEL or c["low"] <= 0 <= c["high"]:
+    """better, worse, or open, which one seed always is: its interval holds nothing of the luck of training."""
+    if c["seeds"] == 1 or c["holm"] > LEVEL or c["low"] <= 0 <= c["high"]:
         return "open"
     return "better" if c["difference"] > 0 else "worse"
 
@@ -209,10 +210,10 @@ def words(t: Json) -> str:
     c = t["comparison"]
     gap = f"{signed(c['difference'])}, {signed(c['low'])} to {signed(c['high'])}"
     kind = verdict(c)
+    if c["seeds"] == 1:
+        return f"one seed a start, which shows no luck of training ({gap} by the rows alone)"
     if kind == "open":
-        rows = t["rows"]["report"]
-        few = ", with one seed a start" if len(t["starts"]["pretrained"]["seeds"]) == 1 else ""
-        return f"not distinguishable with {rows:,} rows ({gap}{few})"
+        return f"not distinguishable with {t['rows']['report']:,} rows ({gap})"
     return f"pre-training {'helps' if kind == 'better' else 'hurts'} ({gap})"
 
 
@@ -221,7 +222,7 @@ def signed(x: float) -> str:
 
 
 def means(suite: Suite, tasks: Sequence[Json], missing: Sequence[str]) -> Json:
-    """The mean over the tasks that count, for each start: of medians, and of every seed's values."""
+    """The mean over the tasks that count, for each start: of every seed's values, and their median."""
     counted = {t.name for t in suite.counted}
     held = [t for t in tasks if t["name"] in counted]
     complete = len(held) == len(counted)
@@ -240,16 +241,15 @@ def means(suite: Suite, tasks: Sequence[Json], missing: Sequence[str]) -> Json:
             continue
         seeds = min(len(a["value"]["seeds"]) for a in arms)
         by_seed = [float(np.mean([a["value"]["seeds"][n] for a in arms])) for n in range(seeds)]
+        middle = spread(by_seed)
         ratios = [a["relation"] for a in arms]
         humans = [t["human"] for t in held]
         known = all(r is not None for r in ratios)
         found["starts"][start] = {
-            "mean": float(np.mean([a["value"]["median"] for a in arms])),
-            "seeds": to_json(spread(by_seed)),
+            "mean": middle.median,
+            "seeds": to_json(middle),
             "relation": float(np.mean(ratios)) if known else None,
-            "ratio_of_means": float(np.mean([a["value"]["median"] for a in arms]) / np.mean(humans))
-            if known
-            else None,
+            "ratio_of_means": middle.median / float(np.mean(humans)) if known else None,
             "failed": sum(len(a["failed"]) for a in arms),
             "runs": sum(len(a["seeds"]) for a in arms),
         }

@@ -3,7 +3,9 @@
 A pair counts 1 where the good sentence scores higher, ½ where both score the same, else 0; so a scorer that cannot
 tell gets exactly 50.0, whatever the order of the sentences (the scorer of BabyLM 2025 gave it 100, taking the first of
 equals). A phenomenon is the mean over its paradigms, the whole the mean over all paradigms, as BLiMP averages
-(Warstadt et al. 2020, section 4). Intervals are of the pairs: a stratified normal approximation, ± 1.96 errors.
+(Warstadt et al. 2020, section 4). Intervals are of the pairs: a stratified normal approximation, ± 1.96 errors, each of
+a share with four pairs more, half of them right (Agresti and Coull 1998), so that few pairs or none wrong are not taken
+for certainty.
 """
 
 from __future__ import annotations
@@ -63,7 +65,9 @@ def judge(pairs: Pairs, numbers: Sequence[int], good: np.ndarray, bad: np.ndarra
 
 def _score(paradigms: Mapping[str, np.ndarray]) -> Score:
     means = np.array([own.mean() for own in paradigms.values()])
-    errors = np.array([own.var() / len(own) for own in paradigms.values()])
+    counts = np.array([len(own) for own in paradigms.values()])
+    shares = (counts * means + WIDE**2 / 2) / (counts + WIDE**2)
+    errors = shares * (1 - shares) / (counts + WIDE**2)
     accuracy, error = float(means.mean()), float(np.sqrt(errors.sum()) / len(means))
     every = np.concatenate(list(paradigms.values()))
     return Score(

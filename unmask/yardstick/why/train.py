@@ -151,7 +151,7 @@ def train(
         "steps": total,
         "curve": curve,
         "dev": scores,
-        "flat": flat(said),
+        "flat": flat(said, p.parts["dev"].examples),
         "skipped": skipped,
         "moved": sum(value.numel() for value in moving(model).values()),
         "seconds": time.perf_counter() - began,
@@ -196,7 +196,8 @@ def do_score(bench: Bench, cell: Cell, emit: Emit) -> None:
     found = answers_of(p, model, p.parts["test"], labels, bench.device)
     scores = p.task.score(found, p.parts["test"].examples, labels)
     answers = [x.get("tags", x.get("label", x.get("score", x.get("answer")))) for x in found]
-    write_json(bench.folder(cell) / SCORE, {"scores": scores, "answers": answers, "flat": flat(found)})
+    constant = flat(found, p.parts["test"].examples)
+    write_json(bench.folder(cell) / SCORE, {"scores": scores, "answers": answers, "flat": constant})
 
 
 def read_cell(path: Path) -> dict[str, Any]:
