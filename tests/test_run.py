@@ -101,11 +101,46 @@ def test_where_no_checkpoint_is_whole_nothing_begins_anew(tmp_path: Path) -> Non
     run = make(tmp_path / "r")
     for step in (1, 2):
         (checkpoint(run, step) / "state.json").unlink()
-    with pytest.raises(
-        UnmaskError, match="no checkpoint of .* is whole .*remove .*checkpoints to begin anew"
-    ):
+    with pytest.raises(UnmaskError, match="no checkpoint .* is whole .*remove .*checkpoints to begin anew"):
         run.load_checkpoint()
     assert len(list((run.folder / "checkpoints").iterdir())) == 2
+
+
+@pytest.mark.parametrize("needed", [None, 1, 0])
+def test_what_was_just_written_stays_beside_damaged_later_ones(needed: int | None, tmp_path: Path) -> None:
+    run = make(tmp_path / "r")
+    for step in (1, 2, 3):
+        checkpoint(run, step)
+    for step in (2, 3):
+        (run.folder / "checkpoints" / f"step-{step:08d}" / "state.json").unlink()
+    (run.folder / "checkpoints" / "step-00000003").rename(run.folder / "checkpoints" / "step-00000004")
+    run.save_checkpoint(3, {"weights": {"a": torch.ones(3)}}, {"seconds": 1.5}, needed)
+    found = run.load_checkpoint()
+    assert found is not None and found.step == 3
+    assert not (run.folder / "checkpoints" / "step-00000004").exists()
+
+
+def test_who_comes_when_another_process_has_just_finished_begins_nothing(tmp_path: Path) -> None:
+    first, second = make(tmp_path / "r"), make(tmp_path / "r")
+    with first.alone():
+        first.finish()
+    with pytest.raises(UnmaskError, match="has just finished"), second.alone():
+        pass
+
+
+def test_other_settings_are_offered_where_a_run_can_take_them(tmp_path: Path) -> None:
+    with pytest.raises(UnmaskError, match="--allow-changed rate"):
+        make(make(tmp_path / "r").folder, rate=0.3)
+    run = make(tmp_path / "done")
+    run.finish()
+    Run.create(tmp_path / "q", verb="quickstart", settings={"seed": 0})
+    for again in (
+        lambda: make(tmp_path / "done", rate=0.3),
+        lambda: Run.create(tmp_path / "q", verb="quickstart", settings={"seed": 1}),
+    ):
+        with pytest.raises(UnmaskError, match="give another --out") as told:
+            again()
+        assert "--allow-changed" not in str(told.value)
 
 
 def test_a_disk_that_cannot_be_read_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

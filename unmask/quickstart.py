@@ -72,15 +72,15 @@ class Job:
 def quickstart(
     *,
     language: str = "en",
-    out: Path | None = None,
+    out: str | Path | None = None,
     budget: float = 300.0,
     steps: int | None = None,
     seed: int = 0,
     text: Sequence[str] | None = None,
-    classify: Path | None = None,
-    tag: Path | None = None,
-    pair: Path | None = None,
-    answer: Path | None = None,
+    classify: str | Path | None = None,
+    tag: str | Path | None = None,
+    pair: str | Path | None = None,
+    answer: str | Path | None = None,
     watch: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> str:
     """Do all of it and return the last screen. `steps` of pre-training in place of `budget` seconds make it exact.
@@ -96,12 +96,20 @@ def quickstart(
     from unmask.train import Training
 
     started = time.perf_counter()
-    own = {"classify": classify, "tag": tag, "pair": pair, "answer": answer}
+    given = {"classify": classify, "tag": tag, "pair": pair, "answer": answer}
+    own = {shape: Path(path) if path else None for shape, path in given.items()}
     if language not in LANGUAGES:
         raise UnmaskError(f'language is "{language}" — expected zh or en')
     if text is None and any(own.values()):
         raise UnmaskError("labelled files without --text — your rows need your text — give --text PATH too")
-    out = out or Path("runs") / (f"quickstart-{language}" if text is None else "quickstart-own")
+    out = (
+        Path(out) if out else Path("runs") / (f"quickstart-{language}" if text is None else "quickstart-own")
+    )
+
+    def say(line: str) -> None:
+        watch({"event": "say", "text": line})
+
+    found = own_jobs(own, say) if text is not None else None  # before the folder is begun: they may be wrong
     settings = {
         "language": language,
         "budget": None if steps else budget,
@@ -111,11 +119,11 @@ def quickstart(
         **{k: str(v) if v else None for k, v in own.items()},
     }
     run = Run.create(
-        out, verb="quickstart", settings=settings, call=f"unmask.quickstart.quickstart({_call(settings)})"
+        out,
+        verb="quickstart",
+        settings=settings,
+        call=f"unmask.quickstart.quickstart({_call(settings)}, out={str(out)!r})",
     )
-
-    def say(line: str) -> None:
-        watch({"event": "say", "text": line})
 
     say("1. Text: cleaned, deduplicated, cut into tokens")
     kind = TOKENIZERS[language]
@@ -133,7 +141,8 @@ def quickstart(
             say=say,
         )
     else:
-        jobs, excluded = own_jobs(own, say)
+        assert found is not None
+        jobs, excluded = found
         store = build(list(text), out / "corpus", tokenizer=kind, language="auto", exclude=excluded, say=say)
     say(
         f"   {store.documents:,} documents, {store.tokens:,} tokens, {store.tokenizer.vocab.size:,} kinds of token"
@@ -186,7 +195,12 @@ def own_jobs(own: dict[str, Path | None], say: Callable[[str], None]) -> tuple[l
         if path is None:
             say(f"   {shape}: skipped, no labelled rows were given (--{shape} FILE)")
             continue
-        examples = TASKS[shape]().read(path)
+        try:
+            examples = TASKS[shape]().read(path)
+        except UnmaskError as error:
+            raise UnmaskError(
+                f"{error} (quickstart knows columns by these names alone: rename them, or type the verbs one by one)"
+            ) from None
         # Words are joined again: exclusion compares without white space, so it is right in every script.
         texts += [t for x in examples.items for t in ([" ".join(x.texts)] if shape == "tag" else x.texts)]
         jobs.append(Job(shape, shape, path, None, None, {}, OWN))

@@ -20,8 +20,8 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ from unmask.settings import TYPED, flat, named_settings
 KEEP = 2  # checkpoints that stay: the newest, and the one before it
 #: of a run, and of nothing without run.json
 PARTS = ("metrics.jsonl", "checkpoints", "snapshots", "tensorboard")
+#: verbs that go on with other settings where a person names them
+CHANGEABLE = ("pretrain", "finetune")
 #: what of a checkpoint is not there, or no file; any other error of the system is no damage
 MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
@@ -137,7 +139,8 @@ class Run:
             refused = [key for key in changed if key not in named]
             words = {key: f"{key}: {then.get(key)!r} there, {now.get(key)!r} now" for key in changed}
             if refused:
-                flags = " ".join(f"--allow-changed {key}" for key in refused if key not in fixed)
+                able = verb in CHANGEABLE and not old.finished
+                flags = " ".join(f"--allow-changed {key}" for key in refused if able and key not in fixed)
                 raise UnmaskError(
                     f"{folder} holds a run with other settings ({'; '.join(words[key] for key in refused)}) — going on "
                     "needs the same — give another --out, or the old settings"
@@ -215,9 +218,16 @@ class Run:
             _sync(file)
         self.note(finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
 
-    def alone(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def alone(self) -> Iterator[None]:
         """Keeps other processes out of the folder. Raises UnmaskError, when entered, for the second."""
-        return alone(self.folder)
+        with alone(self.folder):
+            if not self.finished and Run.open(self.folder).finished:
+                raise UnmaskError(
+                    f"another process has just finished {self.folder} — an unfinished run was expected — run the same "
+                    "command again to see it"
+                )
+            yield
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
@@ -314,10 +324,13 @@ class Run:
                 "make room and run the same command again; the checkpoint before is whole"
             ) from error
         there = sorted(root.glob("step-*"))
-        kept = there[-KEEP:]
+        past = [
+            p for p in there if p.name <= final.name
+        ]  # later ones are damaged, or of a path that was left
+        kept = past[-KEEP:]
         if needed is not None:  # the next to be needed stays, too: else all between would be gone when it is
-            at = sum(p.name <= _name(needed) for p in there)
-            kept += there[max(0, at - 1) : at + 1]
+            at = sum(p.name <= _name(needed) for p in past)
+            kept += past[max(0, at - 1) : at + 1]
         for old in set(there) - set(kept):
             shutil.rmtree(old, ignore_errors=True)
         return final
@@ -358,7 +371,7 @@ class Run:
             return Checkpoint(int(state["step"]), tensors, state)
         if damaged:
             raise UnmaskError(
-                f"no checkpoint of {self.folder} is whole ({', '.join(damaged)}) — one was expected to go on from — "
+                f"no checkpoint that {self.folder} could go on from is whole (damaged: {', '.join(damaged)}) — "
                 f"restore one, or remove {self.folder / 'checkpoints'} to begin anew"
             )
         return None

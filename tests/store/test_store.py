@@ -261,6 +261,24 @@ def test_very_many_files_are_one_line_of_the_settings(
     assert first.documents > 5
 
 
+def test_a_build_that_failed_before_its_text_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("review\n" + "\n".join(story(n).replace("\n", " ") for n in range(20)) + "\n")
+    with pytest.raises(UnmaskError, match=r'no column "text" .*--column'):
+        build.build([table], tmp_path / "out", vocab_size=256)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "own").mkdir()
+    with pytest.raises(UnmaskError, match="no column"):
+        build.build([table], tmp_path / "own", vocab_size=256)
+    assert (tmp_path / "own").is_dir() and not any((tmp_path / "own").iterdir())
+    assert build.build([table], tmp_path / "out", vocab_size=256, column="review").documents
+
+
+def test_the_name_of_a_file_is_no_text_to_exclude(tmp_path: Path, corpus_text: Path) -> None:
+    with pytest.raises(UnmaskError, match="names a file — give Path"):
+        build.build([corpus_text], tmp_path / "out", exclude=[str(corpus_text)])
+
+
 def test_excluded_texts_are_cleaned_as_the_corpus_is(tmp_path: Path, tokenizer: Tokenizer) -> None:
     """Control characters are taken out of the corpus; a test row that holds them must be found all the same."""
     row = "He said \x93a very particular sentence\x94 about the red house"

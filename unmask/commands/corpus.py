@@ -31,7 +31,9 @@ def corpus(
         str,
         Parameter(help="wordpiece, bpe, unigram or characters to train one, or the path of a tokenizer.json"),
     ] = "wordpiece",
-    vocab_size: Annotated[int, Parameter(help="pieces of a new tokenizer")] = 8192,
+    vocab_size: Annotated[
+        int, Parameter(help="pieces of a new tokenizer, rounded up to a multiple of 64")
+    ] = 8192,
     lowercase: Annotated[bool, Parameter(help="a new tokenizer ignores case", negative="")] = False,
     language: Annotated[
         str, Parameter(help="for sentences and words, such as en or zh; auto looks")
@@ -83,7 +85,7 @@ def corpus(
             processes=processes,
             say=watch.say,
         )
-        watch.say(f"{out} is made; try: unmask pretrain bert {out} --budget 30m")
+        watch.say(f"{out} is made; try: unmask pretrain modern {out} --budget 30m")
     print(
         f"{out}: {store.documents:,} documents, {store.tokens:,} tokens to train on; fingerprint {store.fingerprint}"
     )

@@ -13,9 +13,15 @@ from unmask.commands.watch import Watch
 
 def quickstart(
     *,
-    language: Annotated[Literal["en", "zh"], Parameter(help="of the text and the tasks")] = "en",
+    language: Annotated[
+        Literal["en", "zh"],
+        Parameter(help="of the text and the tasks; of your own text it decides the tokenizer"),
+    ] = "en",
     out: Annotated[
-        Path | None, Parameter(help="folder of the runs and the page [default: runs/quickstart-LANGUAGE]")
+        Path | None,
+        Parameter(
+            help="folder of the runs and the page [default: runs/quickstart-LANGUAGE; with --text runs/quickstart-own]"
+        ),
     ] = None,
     budget: Annotated[
         float, Parameter(help="time for pre-training", converter=duration, show_default=lambda _: "5m")
@@ -25,9 +31,9 @@ def quickstart(
     text: Annotated[
         list[str] | None, Parameter(help="your own text instead of the packaged one", negative="")
     ] = None,
-    classify: Annotated[Path | None, Parameter(help="your own rows: a text and its class")] = None,
-    tag: Annotated[Path | None, Parameter(help="your own rows: words and their tags")] = None,
-    pair: Annotated[Path | None, Parameter(help="your own rows: two texts and their relation")] = None,
+    classify: Annotated[Path | None, Parameter(help="your own rows: columns text, label")] = None,
+    tag: Annotated[Path | None, Parameter(help="your own rows: a word and its tag a line")] = None,
+    pair: Annotated[Path | None, Parameter(help="your own rows: columns text_a, text_b, label")] = None,
     answer: Annotated[
         Path | None, Parameter(help="your own rows: a question, its passage and the answer")
     ] = None,

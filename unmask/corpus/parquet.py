@@ -74,7 +74,8 @@ def check_column(column: str, names: Iterable[str], source: str) -> None:
     if column not in names:
         shown = ", ".join(name[:60] for name in names[:20])
         raise UnmaskError(
-            f'{source} has no column "{column}" — it has {shown}.{nearest(column, names[:1000])}'
+            f'{source} has no column "{column}" — it has {shown} — name the one with the text (--column).'
+            + nearest(column, names[:1000])
         )
 
 

@@ -83,7 +83,7 @@ def _expand(entry: str, stage: Stage) -> list[str]:
             return files
         raise UnmaskError(f"no file matches {entry} — expected at least one of {', '.join(FORMATS)}")
     beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise UnmaskError(f"{entry} is not there.{nearest(path.name, beside)}")
+    raise UnmaskError(f"{entry} is not there.{nearest(path.name, beside) or ' Check the path.'}")
 
 
 def _walk(folder: Path, stage: Stage) -> list[str]:

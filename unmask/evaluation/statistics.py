@@ -142,7 +142,7 @@ def _luck(sides: Sequence[Sequence[Measure]], seed: int, draws: int) -> np.ndarr
     if not variance:
         return np.zeros(draws)
     freedom = variance**2 / sum(part**2 / (count - 1) for part, count in parts)  # Welch 1947
-    return variance**0.5 * generator(seed, "bootstrap seeds", 0).standard_t(freedom, draws)
+    return np.asarray(variance**0.5 * generator(seed, "bootstrap seeds", 0).standard_t(freedom, draws))
 
 
 def permutation(first: np.ndarray, second: np.ndarray, *, seed: int = 0, draws: int = 10_000) -> float:

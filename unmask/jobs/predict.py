@@ -92,6 +92,8 @@ def predict(
         )
     else:
         where, text, kind = str(source), read_text(Path(source)), kind_of(Path(source))
+        if kind == "conll" and Path(source).suffix.lower() == ".txt" and "\t" not in text:
+            kind = ""  # a .txt may hold columns in training; here its lines are sentences, unless tabs divide them
     examples = unlabelled(task, text, kind, where, characters=tuned.note.labels.characters)
     if watch is not None:
         notes = "".join(f"; {note}" for note in examples.notes)

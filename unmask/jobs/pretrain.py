@@ -60,7 +60,7 @@ def pretrain(
     out: str | Path,
     size: str = "mini",
     training: Training | None = None,
-    source: Path | None = None,
+    source: str | Path | None = None,
     replay: Path | None = None,
     allow_changed: Sequence[str] = (),
     watch: Watch = silent,
@@ -80,6 +80,7 @@ def pretrain(
             f"both steps ({training.steps}) and replay ({replay}) are given — a replay takes as many updates as the "
             "run that it follows — leave one out"
         )
+    source, replay = (Path(path) if path else None for path in (source, replay))
     if source is not None and (own := size_of(load_pretrained(model_folder(source)).shape)) != size:
         watch({"event": "say", "text": f"size {own}, as {source}, whose rate and batch are the defaults"})
         size = own
@@ -246,7 +247,7 @@ def _network(
     if loaded.tokenizer is None or loaded.tokenizer.fingerprint != store.tokenizer.fingerprint:
         raise UnmaskError(
             f"the tokenizer of {source} is not the corpus's — going on with a body needs its own tokenizer — "
-            f"build the corpus with --tokenizer {source}"
+            f"build the corpus with --tokenizer {model_folder(source)}"
         )
     if loaded.family != recipe.FAMILY:
         raise UnmaskError(
@@ -310,7 +311,7 @@ def _folder(
         verb="pretrain",
         settings=settings,
         call=f"unmask.pretrain({recipe!r}, {str(corpus)!r}, out={str(out)!r}, size={size!r}, training={training!r}"
-        + "".join(f", {k}={v!r}" for k, v in (("source", source), ("replay", replay)) if v)
+        + "".join(f", {k}={str(v)!r}" for k, v in (("source", source), ("replay", replay)) if v)
         + ")",
         command=command,
         lines={"uniform": math.log(store.tokenizer.vocab.size), "unigram": store.unigram_entropy},

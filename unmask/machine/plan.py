@@ -80,7 +80,7 @@ class Plan:
 
 
 def plan(
-    text: Path,
+    text: str | Path,
     *,
     budget: float = 28800.0,
     recipe: str = "modern",
@@ -107,7 +107,7 @@ def plan(
     stopped = "all sizes were timed"
     with tempfile.TemporaryDirectory(prefix="unmask-plan-") as aside:
         say(f"looking at {text}")
-        store, about = look(text, Path(aside), vocab_size)
+        store, about = look(Path(text), Path(aside), vocab_size)
         for size in sizes:
             wanted = length or int(chosen.training(size)["length"])
             parameters, _ = count(chosen, store, size, wanted)

@@ -27,8 +27,11 @@ import torch
 
 from unmask import __version__
 from unmask.errors import UnmaskError
+from unmask.jobs.adapt import model_folder
 from unmask.machine.compare import apart, difference, losses
 from unmask.machine.sitting import READY
+from unmask.models import size_of
+from unmask.models.weights import load_pretrained
 from unmask.processes import device
 from unmask.randomness import generator
 from unmask.recipes import Recipe
@@ -82,6 +85,8 @@ def verify_resume(
     """
     if kills < 1:
         raise UnmaskError(f"kills is {kills} — at least 1 is needed to verify anything — give more")
+    if source is not None:  # the body's own size has its own rate and batch, as in `pretrain`
+        size = size_of(load_pretrained(model_folder(Path(source))).shape)
     chosen = resolved(recipe, size, training or Training())
     assert chosen.batch is not None
     Store(Path(corpus))  # a folder that is none is told before any process is started

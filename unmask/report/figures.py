@@ -133,12 +133,12 @@ def _coin_toss(bodies: Sequence[Run]) -> list[tuple[float, str]]:
         settings = run.about.get("settings")
         recipe = settings.get("recipe") if isinstance(settings, dict) else None
         weights.add(_number(recipe.get("pair_weight")) if isinstance(recipe, dict) else None)
+    weights.discard(None)  # of bodies without pairs, or of older ones
     if len(weights) > 1:
         return []
     weight = weights.pop() if weights else None
-    if weight in (None, 1.0):
+    if weight is None or weight == 1.0:
         return [(math.log(2), "coin toss: ln 2")]
-    assert weight is not None
     return [(weight * math.log(2), f"coin toss: {weight:g} ln 2")]
 
 

@@ -16,7 +16,7 @@ from unmask.report.text import clean
 
 Json = dict[str, Any]
 LARGEST = 64 << 20  # bytes of a file of a run that is read as a whole
-LONGEST = 512 << 20  # bytes of metrics.jsonl, which is read line by line; the rest is left out, and said so
+LONGEST = 128 << 20  # bytes of metrics.jsonl, which is read line by line; the rest is left out, and said so
 LONGEST_LINE = 64 * 1024  # bytes of a line of metrics.jsonl
 _NUMBERS = ("seconds", "tokens", "tokens_per_second", "loss", "accuracy")  # of such a line, or null
 VERBS = ("pretrain", "finetune", "quickstart")

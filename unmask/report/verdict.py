@@ -121,7 +121,7 @@ def stored(results: Sequence[Json]) -> list[Row]:
             _single(entry.get("majority"), str(entry.get("metric", ""))),
             score(entry.get("scratch")),
             score(entry.get("pretrained")),
-            tuple(start for start in ("pretrained", "scratch") if start in (entry.get("flat") or ())),
+            tuple(start for start in ("pretrained", "scratch") if start in _list(entry.get("flat"))),
         )
         for entry in results
     ]
@@ -143,7 +143,8 @@ def paired(runs: Sequence[Run]) -> list[Row]:
 
 def same(run: Run) -> tuple[str, ...]:
     """What two runs must share to be compared: the task and its columns, its rows, how long and how, the network."""
-    about = run.evaluations["finetune"]
+    found = run.evaluations.get("finetune")
+    about = found if isinstance(found, dict) else {}  # it may still run
     settings = run.about.get("settings")
     held = flat(settings if isinstance(settings, dict) else {})
     shared = [f"{name} {value}" for name, value in sorted(held.items()) if name.rpartition(".")[2] not in OWN]
@@ -197,6 +198,10 @@ def score(data: Any) -> Score | None:
 
 def _is_number(x: Any) -> bool:
     return isinstance(x, int | float) and not isinstance(x, bool)
+
+
+def _list(data: Any) -> list[Any]:
+    return data if isinstance(data, list) else []
 
 
 def _single(data: Any, key: str) -> float | None:

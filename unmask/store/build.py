@@ -12,6 +12,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def build(
     """Make a corpus folder from files (`inputs`) or from `documents`, and open it.
 
     `tokenizer` is a kind to train (`wordpiece`, `bpe`, `unigram`, `characters`), a `Tokenizer`, or the path of a
-    `tokenizer.json`. `exclude` holds texts that must not be in the corpus, and paths of files of such texts.
+    `tokenizer.json`. `exclude` holds texts (`str`) that must not be in the corpus, and files (`Path`) of such texts.
     `deduplicate` drops exact duplicates of documents, and of lines of at least `repeated_line_bytes`. `heldout` is
     the share of documents that training never sees. `processes` is the number of worker processes (if None, all
     processors, or fewer for a small text). `say` is told what was understood, how far it is, and the ledger.
@@ -106,10 +107,12 @@ def build(
     rereadable = documents is None and all(Path(source).is_file() for source in sources)
     if finished and rereadable:
         return Store(folder)
+    new = not folder.exists()
     building.mkdir(parents=True, exist_ok=True)
     state_file = building / "gathered.json"
-    with alone(building), Workers(building, processes) as workers:
+    with alone(building), ExitStack() as begun, Workers(building, processes) as workers:
         write_json(building / "settings.json", settings)
+        begun.callback(_clear, building, state_file, new)
         if state_file.is_file() and rereadable:
             state = _stopped(state_file)
             tell("the text has been gathered before: going on")
@@ -125,6 +128,7 @@ def build(
             early = workers if given and not finished else None
             state = _gather(raw, building, rules, ledger, settings, given, early, tell)
             write_json(state_file, state)
+        begun.pop_all()
         gathered = Gathered(**state["gathered"])
         if finished:  # the sources could not be compared before they were read
             shutil.rmtree(building)
@@ -137,6 +141,18 @@ def build(
         chosen = heldout_documents(gathered.documents, heldout, seed)
         lines = write_shards(folder, gathered, held, chosen, workers, tell)
     return _finish(folder, settings, state, gathered, held, lines, tell)
+
+
+def _clear(building: Path, state_file: Path, new: bool) -> None:
+    """Take away what a build left that failed before its text was gathered: nobody can go on with it.
+
+    `new`: the build made the folder.
+    """
+    if not state_file.exists():
+        shutil.rmtree(building, ignore_errors=True)
+        if new:
+            with suppress(OSError):
+                building.parent.rmdir()
 
 
 def _stopped(file: Path) -> dict[str, Any]:
@@ -198,6 +214,10 @@ def _excluded_texts(exclude: Iterable[str | Path], column: str) -> Iterator[str]
             stage = Ledger().stage("excluded")
             for document in read_documents(sources, "line", column, stage):
                 yield clean(document.text)[0]  # as the corpus is
+        elif len(entry) < 1000 and "\n" not in entry and Path(entry).is_file():
+            raise UnmaskError(
+                f'exclude holds "{entry}", a text that names a file — give Path("{entry}") for its texts'
+            )
         else:
             yield clean(entry)[0]
 

@@ -136,7 +136,7 @@ def parse(text: str, where: str, line: int = 1) -> Any:
 
 
 def kind_of(path: Path) -> str:
-    """The format by the file's name: csv, tsv, jsonl, json, conll or conllu; .gz and .xz are looked through."""
+    """The format by the file's name: csv, tsv, jsonl, json, conll or conllu; .gz, .xz and .zst are looked through."""
     suffixes = [s.lower() for s in path.suffixes]
     if suffixes and suffixes[-1] in PACKED:
         suffixes.pop()
@@ -173,7 +173,7 @@ def table(text: str, kind: str, columns: Iterable[str], where: str) -> list[Reco
         return _json_lines(text, wanted, where)
     if kind not in ("csv", "tsv"):
         raise UnmaskError(
-            f"{where} is not a table — expected a name that ends in .csv, .tsv or .jsonl (.gz and .xz too)"
+            f"{where} is not a table — expected a name that ends in .csv, .tsv or .jsonl (.gz, .xz and .zst too)"
         )
     rows = _csv(text, where) if kind == "csv" else _tsv(text)
     line, header = next(rows, (1, []))

@@ -8,6 +8,7 @@ worker: cells as JSON lines on standard input, events as JSON lines on standard 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -25,6 +26,22 @@ from unmask.settings import from_json, to_json
 from unmask.tasks import TASKS, Task
 
 PREDICTIONS = "predictions.json"
+
+
+def weights_of(run: Path) -> str:
+    """A hash of a body's weights and of its tokenizer."""
+    from unmask.jobs.source import model_folder
+
+    there = sorted(model_folder(run).iterdir())
+    return digest([path for path in there if path.suffix == ".safetensors" or path.name == "tokenizer.json"])
+
+
+def digest(paths: Sequence[Path]) -> str:
+    whole = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

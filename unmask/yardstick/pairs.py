@@ -1,9 +1,10 @@
 """Minimal pairs: two sentences that differ in what is being tested, the acceptable one first.
 
 Files: BLiMP's JSON lines (Warstadt et al. 2020: sentence_good, sentence_bad, UID, linguistics_term), a folder of such
-files, or a table of one's own with the columns good, bad and, if wanted, phenomenon (.tsv, .csv, .jsonl; .gz and .xz
-too). BLiMP itself ships. Differs from most loaders: an empty sentence or a paradigm in two phenomena is an error, pairs
-of equal sentences (BLiMP has some) are counted and always a tie, and the file is known by its hash. Imports no torch.
+files, or a table of one's own with the columns good, bad and, if wanted, phenomenon (.tsv, .csv, .jsonl; .gz, .xz
+and .zst too). BLiMP itself ships. Differs from most loaders: an empty sentence or a paradigm in two phenomena is an
+error, pairs of equal sentences (BLiMP has some) are counted and always a tie, and the file is known by its hash.
+Imports no torch.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ def cells(
         return
     if kind not in ("tsv", "csv"):
         raise UnmaskError(
-            f"{where} is no table — a name ending in .tsv, .csv or .jsonl was expected (.gz and .xz too)"
+            f"{where} is no table — a name ending in .tsv, .csv or .jsonl was expected (.gz, .xz and .zst too)"
         )
     rows = _csv(text, where) if kind == "csv" else _tsv(text)
     names: list[str] = []

@@ -7,7 +7,6 @@ repeated), and NAME.json, which also goes to RUN/evaluation for the page.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from unmask.jobs.tuned import FineTuning
 from unmask.run import read_json, write_json
 from unmask.settings import to_json
 from unmask.tasks import Answer, Classify, Pair, Tag, Task
-from unmask.yardstick.cells import Cell, predictions, run_cells
+from unmask.yardstick.cells import Cell, digest, predictions, run_cells, weights_of
 from unmask.yardstick.rows import Rows, read_part
 from unmask.yardstick.score import STARTS, Arm, means, task_json, value_of, verdicts
 from unmask.yardstick.setting import HEADS, Point, Setting
@@ -191,7 +190,7 @@ def present(suite: Suite, setting: Setting, data: Path) -> tuple[list[SuiteTask]
     if not held:
         raise UnmaskError(
             f"{data} holds no task of {suite.name} — expected files such as {missing[0]['files'][0]} — is this the "
-            "right folder, or its layout that of another suite (--layout)?"
+            "right folder, or is it laid out as another suite is?"
         )
     return held, missing
 
@@ -254,21 +253,6 @@ def keep_to(out: Path, suite: Suite, setting: Setting, run: Path, ready: Sequenc
             )
         now |= {kind: {**then.get(kind, {}), **now[kind]} for kind in ("data", "tasks")}
     write_json(path, now)
-
-
-def weights_of(run: Path) -> str:
-    from unmask.jobs.source import model_folder
-
-    folder = model_folder(run)
-    return digest([*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("tokenizer.json"))])
-
-
-def digest(paths: Sequence[Path]) -> str:
-    whole = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest()[:16]
 
 
 def make_cell(

@@ -297,7 +297,8 @@ def _notes(value: Json, tasks: list[Json]) -> list[str]:
     notes += [f"{t['name']}: {t['note']}." for t in tasks if t.get("note")]
     if any((t.get("comparison")) for t in tasks):
         notes.append(
-            "Verdicts: a bootstrap of rows (paired) and seeds at once, 95 %, with Holm's adjustment over the tasks. A "
+            "Verdicts: a bootstrap over rows (paired) and the luck of the seeds (Student's t), 95 %, with Holm's "
+            "adjustment over the tasks; one seed a start is none. A "
             "run counts as failed if it says one thing of every row or does not pass the most frequent answer by a "
             "point."
         )

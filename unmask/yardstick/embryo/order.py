@@ -3,7 +3,8 @@
 The rule. The gain of a class is its accuracy at the last snapshot minus that at the first. It is *learnt* where its
 curve first reaches the first value plus half of the gain, between two snapshots interpolated in the logarithm of the
 tokens; a class that gains less than `LEAST_GAIN` is not learnt. With several runs it is the median of the runs' places.
-The band is a two-level bootstrap: runs and the words of the class are drawn together, 95 % of the draws.
+The band is a two-level bootstrap: runs and the words of the class are drawn together, 95 % of the draws. Of two or
+three runs such a band is too narrow, as runs drawn from so few hold less than their luck.
 
 The frequency control (ours; the original only lists mean ranks): beside each class stand the words of all *other*
 classes at the same frequencies, as many from each frequency bin as the class has there. Where the class is learnt

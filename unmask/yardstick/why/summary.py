@@ -1,6 +1,6 @@
 """From cells to what is said: scores of every start, paired verdicts in words, labels saved, and readings.
 
-Differences are of means over seeds, with an interval of the two-level paired bootstrap over seeds and rows
+Differences are of means over seeds, with an interval of the paired bootstrap over rows and the luck of the seeds
 (`evaluation.statistics.compare`); nothing is called a difference whose interval holds 0.
 """
 
