@@ -99,7 +99,8 @@ def _verb(name: str) -> Any:
             )
             if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes speaks for all
                 watch.say(
-                    f'{run.folder} is finished; try: unmask fill {run.folder} "a text with [MASK] in it"'
+                    f'{run.folder} is finished; try: unmask fill {run.folder} "a text with [MASK] in it", or adapt it: '
+                    f"unmask finetune classify --model {run.folder} --train FILE"
                 )
 
     return pretrain

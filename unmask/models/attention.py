@@ -98,9 +98,8 @@ def _by_row(qkv: Tensor, heads: int, layout: Layout) -> Tensor:
         k, v = split[1:2, :, at : at + keys], split[2:, :, at : at + keys]
         mask = None
         if keys > size:
-            mask = torch.full((keys,), float("-inf"), dtype=q.dtype)
-            mask[begin - at : end - at] = 0.0
-            mask = mask.expand(1, 1, size, keys)
+            mask = torch.full((1, 1, 1, keys), float("-inf"), dtype=q.dtype)
+            mask[..., begin - at : end - at] = 0.0
         found = F.scaled_dot_product_attention(q, k, v, mask)
         out[begin:end].view(size, heads, -1).copy_(found[0].transpose(0, 1))
     return out
