@@ -273,6 +273,12 @@ def test_lines_of_a_text_file_are_sentences_to_tag(folder: Path, tmp_path: Path)
         ["the", "cat", "sleeps"],
         ["a", "dog"],
     ]
+    for text in ("the O\ncat O\n\na O\n", "the\ncat\n\na\n"):
+        (tmp_path / "spaces.txt").write_text(text)
+        assert [row["words"] for row in predict(run.folder, tmp_path / "spaces.txt")] == [
+            ["the", "cat"],
+            ["a"],
+        ]
     (tmp_path / "columns.txt").write_text("the\tO\ncat\tO\n\na\tO\n")
     assert [row["words"] for row in predict(run.folder, tmp_path / "columns.txt")] == [["the", "cat"], ["a"]]
 

@@ -227,6 +227,9 @@ def test_a_decoder_with_a_bias_of_its_own_is_refused(tmp_path):
     write(tmp_path, {**tensors, "cls.predictions.decoder.bias": same})
     load_pretrained(tmp_path)
     write(tmp_path, {**tensors, "cls.predictions.decoder.bias": same + 1})
+    load_pretrained(tmp_path)  # an old file; where they are tied one of them is used
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": False}))
     with pytest.raises(UnmaskError, match="decoder.bias"):
         load_pretrained(tmp_path)
 

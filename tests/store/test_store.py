@@ -277,6 +277,8 @@ def test_a_build_that_failed_before_its_text_leaves_nothing_in_the_way(tmp_path:
 def test_the_name_of_a_file_is_no_text_to_exclude(tmp_path: Path, corpus_text: Path) -> None:
     with pytest.raises(UnmaskError, match="names a file — give Path"):
         build.build([corpus_text], tmp_path / "out", exclude=[str(corpus_text)])
+    texts = ["word " * 80 + ".txt", "書" * 100, "a\x00b.txt", "README.md", "nowhere.txt"]
+    assert build.build([corpus_text], tmp_path / "out", vocab_size=256, exclude=texts).documents
 
 
 def test_excluded_texts_are_cleaned_as_the_corpus_is(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -92,8 +92,14 @@ def predict(
         )
     else:
         where, text, kind = str(source), read_text(Path(source)), kind_of(Path(source))
-        if kind == "conll" and Path(source).suffix.lower() == ".txt" and "\t" not in text:
-            kind = ""  # a .txt may hold columns in training; here its lines are sentences, unless tabs divide them
+        if (
+            isinstance(task, Tag)
+            and ".txt" in Path(source).suffixes
+            and not columned(text, tuned.note.labels.names)
+        ):
+            kind = ""
+            if watch is not None:
+                watch({"event": "say", "text": f"{where}: a line is a sentence, as it has no columns"})
     examples = unlabelled(task, text, kind, where, characters=tuned.note.labels.characters)
     if watch is not None:
         notes = "".join(f"; {note}" for note in examples.notes)
@@ -143,6 +149,20 @@ def unlabelled(task: Task, text: str, kind: str, where: str, *, characters: bool
         rows = [Example(str(r.line), r.line, tuple(r.cells[c] for c in columns), None) for r in records]
         return Examples(where, tuple(rows))
     return Examples(where, tuple(_plain(n, row, len(columns), where) for n, row in filled), notes)
+
+
+def columned(text: str, names: Sequence[str]) -> bool:
+    """Whether the lines of a .txt are words with columns, as in training, and not sentences.
+
+    Tabs say so, or as many cells in every line with a tag of the model in the last; or words alone, a blank line
+    between sentences.
+    """
+    lines = text.strip().split("\n")
+    cells = [line.split() for line in lines if line.strip()]
+    alike = len({len(own) for own in cells}) == 1
+    if "\t" in text or not alike:
+        return "\t" in text
+    return len(cells) < len(lines) if len(cells[0]) == 1 else all(own[-1] in names for own in cells)
 
 
 def _plain(line: int, row: str, parts: int, where: str) -> Example:

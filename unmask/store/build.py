@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -45,6 +46,17 @@ from unmask.tokens.train import SAMPLE_BYTES, UNIGRAM_BYTES, check_kind, train_o
 _ANEW = "delete the folder and build the corpus again"
 _LANGUAGE_BYTES = 64_000
 _LEAST_FOR_HELDOUT = 20
+_TEXTS = (
+    ".txt",
+    ".csv",
+    ".tsv",
+    ".jsonl",
+    ".json",
+    ".parquet",
+    ".gz",
+    ".xz",
+    ".zst",
+)  # how names of files of texts end
 _MANY = 10_000  # sources from which on they are not listed one by one
 
 
@@ -214,7 +226,7 @@ def _excluded_texts(exclude: Iterable[str | Path], column: str) -> Iterator[str]
             stage = Ledger().stage("excluded")
             for document in read_documents(sources, "line", column, stage):
                 yield clean(document.text)[0]  # as the corpus is
-        elif len(entry) < 1000 and "\n" not in entry and Path(entry).is_file():
+        elif entry.endswith(_TEXTS) and os.path.isfile(entry):  # which takes what is no name at all, too
             raise UnmaskError(
                 f'exclude holds "{entry}", a text that names a file — give Path("{entry}") for its texts'
             )

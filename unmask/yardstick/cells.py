@@ -28,14 +28,6 @@ from unmask.tasks import TASKS, Task
 PREDICTIONS = "predictions.json"
 
 
-def weights_of(run: Path) -> str:
-    """A hash of a body's weights and of its tokenizer."""
-    from unmask.jobs.source import model_folder
-
-    there = sorted(model_folder(run).iterdir())
-    return digest([path for path in there if path.suffix == ".safetensors" or path.name == "tokenizer.json"])
-
-
 def digest(paths: Sequence[Path]) -> str:
     whole = hashlib.sha256()
     for path in paths:

@@ -19,7 +19,7 @@ from unmask.jobs.tuned import FineTuning
 from unmask.run import read_json, write_json
 from unmask.settings import to_json
 from unmask.tasks import Answer, Classify, Pair, Tag, Task
-from unmask.yardstick.cells import Cell, digest, predictions, run_cells, weights_of
+from unmask.yardstick.cells import Cell, digest, predictions, run_cells
 from unmask.yardstick.rows import Rows, read_part
 from unmask.yardstick.score import STARTS, Arm, means, task_json, value_of, verdicts
 from unmask.yardstick.setting import HEADS, Point, Setting
@@ -232,9 +232,13 @@ def together(parts: Sequence[Rows]) -> Rows:
 
 def keep_to(out: Path, suite: Suite, setting: Setting, run: Path, ready: Sequence[Ready]) -> None:
     """Note what the folder's fine-tunings are made of, or raise `UnmaskError` where it is not the same as before."""
+    from unmask.jobs.source import model_folder
+
+    body = model_folder(run)
     now: Json = {
         "suite": suite.name,
-        "model": weights_of(run),
+        "model": digest(sorted(body.glob("*.safetensors"))),
+        "tokenizer": digest(sorted(body.glob("tokenizer.json"))),
         "published": setting.published,
         "limit_train": setting.limit_train,
         "data": {r.task.name: {n: digest([p]) for n, p in r.files.items()} for r in ready},
@@ -243,7 +247,9 @@ def keep_to(out: Path, suite: Suite, setting: Setting, run: Path, ready: Sequenc
     path = out / "suite.json"
     if path.is_file():
         then = read_json(path)
-        changed = [key for key in ("suite", "model", "published", "limit_train") if then.get(key) != now[key]]
+        same = ("suite", "model", "published", "limit_train")
+        changed = [key for key in same if then.get(key) != now[key]]
+        changed += ["tokenizer"] * (then.get("tokenizer", now["tokenizer"]) != now["tokenizer"])
         for kind, word in (("data", "rows"), ("tasks", "settings")):
             changed += [f"{word} of {t}" for t, d in now[kind].items() if then.get(kind, {}).get(t, d) != d]
         if changed:

@@ -158,7 +158,8 @@ def load_pretrained(folder: str | Path, heads: str | None = None) -> Loaded:
             f"config.json says {shape.layers} layers and the weights hold {len(tensors)} tensors — expected some for "
             "each layer — fetch the folder again."
         )
-    state, unused = _ours(family, shape, heads or held, tensors, folder)
+    tied = config.get("tie_word_embeddings", True) is not False
+    state, unused = _ours(family, shape, heads or held, tensors, folder, tied)
     if extra:
         state |= read_extra(folder)
     style: Style | None = None
@@ -308,7 +309,7 @@ def _table(family: Family, shape: Shape, kind: str) -> Names:
 
 
 def _ours(
-    family: Family, shape: Shape, kind: str, tensors: dict[str, Tensor], folder: Path
+    family: Family, shape: Shape, kind: str, tensors: dict[str, Tensor], folder: Path, tied: bool
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Their tensors under our names, and the names that are left over."""
     found = {}
@@ -318,7 +319,10 @@ def _ours(
     for copy, source in family.copies.items():
         if copy in found:
             tensor = found.pop(copy)
-            if source in found and not torch.equal(found[source], tensor):
+            apart = not tied or copy.endswith(
+                "weight"
+            )  # of a tied bias some old files hold two, and one is used
+            if source in found and apart and not torch.equal(found[source], tensor):
                 raise UnmaskError(
                     f"{copy} in {folder} is not {source} — expected one and the same — an untied model cannot be read."
                 )
