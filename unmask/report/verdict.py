@@ -148,10 +148,8 @@ def same(run: Run) -> tuple[str, ...]:
     settings = run.about.get("settings")
     held = flat(settings if isinstance(settings, dict) else {})
     hashes = run.about.get("files")
-    for name in (
-        ("train", "dev", "test") if isinstance(hashes, dict) else ()
-    ):  # one file may be named in several ways
-        held[name] = str(hashes.get(name))
+    if isinstance(hashes, dict):  # one file may be named in several ways
+        held |= {name: str(hashes.get(name)) for name in ("train", "dev", "test")}
     shared = [f"{name} {value}" for name, value in sorted(held.items()) if name.rpartition(".")[2] not in OWN]
     return run.task, *shared, *(str(about.get(name)) for name in ("metric", "rows", "family", "shape"))
 
