@@ -254,9 +254,11 @@ def compare(what: str, name: str, rows: int, sides: dict[str, Callable[[], float
 
 def predicting(folder: Path, name: str, repeats: int, quick: bool) -> float:
     from benchmarks.peers import autocasts
+    from unmask.allocator import keep_memory
     from unmask.jobs.predict import PORTION, Tuned
     from unmask.tasks.examples import Example, Examples
 
+    keep_memory()  # as `unmask predict` does; the peers are in this process, too
     rows = [json.loads(line) for line in (folder / f"{name}-test.jsonl").open(encoding="utf-8")]
     texts = [row["text"] for row in rows]
     items = tuple(Example(str(n), n, (text,), None) for n, text in enumerate(texts))

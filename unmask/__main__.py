@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
+from unmask.allocator import keep_memory
 from unmask.errors import UnmaskError
 from unmask.settings import TYPED
 
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     TYPED.set(shlex.join(["unmask", *words]))
+    if words[:1] != ["corpus"]:  # which has processes that set it for themselves, and should stay small
+        keep_memory()
     try:
         from unmask.commands import app
 

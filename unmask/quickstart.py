@@ -109,10 +109,11 @@ def quickstart(
     def say(line: str) -> None:
         watch({"event": "say", "text": line})
 
+    training = Training(steps=steps, budget=None if steps is not None else budget, seed=seed)
     found = own_jobs(own, say) if text is not None else None  # before the folder is begun: they may be wrong
     settings = {
         "language": language,
-        "budget": None if steps else budget,
+        "budget": None if steps is not None else budget,
         "steps": steps,
         "seed": seed,
         "text": [str(t) for t in text] if text else None,
@@ -149,7 +150,6 @@ def quickstart(
     )
 
     say(f"2. Blanks: a model learns to fill them, for {f'{steps} steps' if steps else show_seconds(budget)}")
-    training = Training(steps=steps, budget=None if steps else budget, seed=seed)
     body = pretrain(Modern(), out / "corpus", out=out / "body", size="mini", training=training, watch=watch)
 
     say(f"3. Four shapes of task, each {SEEDS} times from this model and {SEEDS} times from scratch")

@@ -135,6 +135,8 @@ def test_finetune_evaluate_predict_report(
     found = json.loads(capsys.readouterr().out)
     assert found["rows"] == 40 and 0 <= found["scores"]["accuracy"] <= 100
     assert main(["predict", str(out), rows, "--out", str(tmp_path / "said" / "p.jsonl")]) == 0
+    assert main(["predict", str(out), rows, "--out", str(tmp_path)]) == 2  # before anything is predicted
+    assert main(["predict", str(out), rows, "--out", os.devnull]) == 0 and Path(os.devnull).is_char_device()
     said = [json.loads(line) for line in (tmp_path / "said" / "p.jsonl").read_text().splitlines()]
     assert len(said) == 40 and {row["label"] for row in said} <= {"cat", "dog"}
     capsys.readouterr()

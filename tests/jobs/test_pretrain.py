@@ -246,7 +246,7 @@ def test_going_on_from_a_model(corpus: Path, straight: Path, tmp_path: Path) -> 
         watch=lambda event: said.append(event.get("text", "")),
     )  # fmt: skip
     assert again.settings["size"] == "tiny" and "size tiny, as" in said[0]  # mini was not the body's
-    assert f"source={straight / 'model'!r}" in again.about["call"]
+    assert f"source={str(straight / 'model')!r}" in again.about["call"]
     body = tmp_path / "body"
     shutil.copytree(straight / "model", body)
     kept = {k: v for k, v in load_file(body / "model.safetensors").items() if not k.startswith("lm_head")}

@@ -105,6 +105,19 @@ def test_tabs_keep_spaces_inside_a_word(tmp_path: Path) -> None:
     assert read_sentences(put(tmp_path, "a.txt", "New York\tB\nis\tO\n"))[0].words == ("New York", "is")
 
 
+def test_words_that_look_like_comments_are_words(tmp_path: Path) -> None:
+    rows = ["a\tO", "#a=b\tO", "", "#newdocument\tO", "", "#MeToo\tO", "x=y\tO", "# text = a b", "c\tO"]
+    found = read_sentences(put(tmp_path, "a.conll", "\n".join([*rows[:7], "", *rows[7:]]) + "\n"))
+    assert [s.words for s in found] == [("a", "#a=b"), ("#newdocument",), ("#MeToo", "x=y"), ("c",)]
+
+
+def test_a_document_begins_a_sentence_without_a_blank_line(tmp_path: Path) -> None:
+    text = "a O\nb O\n-DOCSTART- O\nc O\n"
+    found = read_sentences(put(tmp_path, "a.conll", text))
+    assert [s.words for s in found] == [("a", "b"), ("c",)]
+    assert found[0].group != found[1].group
+
+
 CONLLU = """# newdoc id = d1
 # text = vámonos al mar
 1-2\tvámonos\t_\t_\t_\t_\t_\t_\t_\t_

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from unmask.commands.watch import Watch, ask
+from unmask.errors import UnmaskError
 
 
 def evaluate(
@@ -47,6 +48,10 @@ def predict(
     """
     from unmask.jobs.predict import predict as job
 
+    if out is not None and (out.is_dir() or not out.name):
+        raise UnmaskError(
+            f"{out} is a folder — a file to write was expected — give --out {out / 'said.jsonl'}"
+        )
     if source == "-":
         ask("a row without its label a line")
     with Watch() as watch:
@@ -60,6 +65,10 @@ def predict(
             return
         # Written aside and renamed: a stop leaves no half file that looks whole.
         out.parent.mkdir(parents=True, exist_ok=True)
+        if out.exists() and not out.is_file():  # /dev/null, a pipe
+            with open(out, "w", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in lines)
+            return
         part = out.with_name(f".{out.name}.part")
         try:
             with open(part, "w", encoding="utf-8") as file:

@@ -28,7 +28,7 @@ def make(words: Sequence[str]) -> App:
 
     app = App(name="finetune", help=HELP)
     for name, task in TASKS.items():
-        past = past_settings(words, "finetune", name)
+        past = past_settings(words, "finetune", name, TASKS)
         given = {
             "task": Fields(task, f"The task: {name}", past, order=2),
             "training": Fields(FineTuning, "Training", past, order=3),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,13 +66,13 @@ def find(words: Sequence[str], name: str) -> str | None:
     return None
 
 
-def past_settings(words: Sequence[str], verb: str, kind: str) -> dict[str, Any]:
+def past_settings(words: Sequence[str], verb: str, kind: str, kinds: Iterable[str]) -> dict[str, Any]:
     """The settings of the run that ``--like`` names, {} without one. Raises UnmaskError if it is of another kind.
 
     Sub-commands that are not meant by these words get {}: their defaults are not asked for.
     """
     folder = find(words, "--like")
-    if folder is None or kind not in words:
+    if folder is None or kind != next((word for word in words[1:] if word in kinds), None):
         return {}
     like = Like(Path(folder))
     like.check(verb, kind)

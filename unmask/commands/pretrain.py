@@ -47,7 +47,7 @@ def per_recipe(
 
     app = App(name=verb, help=text)
     for name, recipe in RECIPES.items():
-        past = past_settings(words, "pretrain", name)
+        past = past_settings(words, "pretrain", name, RECIPES)
         size = find(words, "--size") or past.get("size", SIZE)
         given = {
             "recipe": Fields(recipe, f"The recipe: {name}", past, order=2),

@@ -64,7 +64,9 @@ def beside(
                 worker.stdin.flush()
                 told = []
                 for line in worker.stdout:
-                    event = json.loads(line)
+                    event = _event(line)
+                    if event is None:  # what a library printed, or a line that a kill cut short
+                        continue
                     events.put(event)
                     if event["event"] in (over, "error"):
                         break
@@ -73,7 +75,8 @@ def beside(
             worker.stdin.close()
         except BrokenPipeError:
             pass
-        events.put(None)
+        finally:
+            events.put(None)
 
     try:
         for _ in range(min(workers, len(jobs))):
@@ -105,6 +108,15 @@ def beside(
             if worker.poll() is None:
                 worker.terminate()
             worker.wait()
+
+
+def _event(line: str) -> Event | None:
+    """A line of a worker as an event; None for what is none."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and "event" in found else None
 
 
 def emit(event: Event) -> None:

@@ -254,6 +254,11 @@ def _network(
             f"{source} is a {loaded.family} and the recipe {recipe.NAME} trains a {recipe.FAMILY} — they must agree — "
             "choose the recipe of that family"
         )
+    if training.length > loaded.shape.positions:
+        raise UnmaskError(
+            f"rows of {training.length} tokens — {source} takes {loaded.shape.positions} at most — give "
+            f"--length {loaded.shape.positions}, or less"
+        )
     check_head(loaded.family, loaded.shape, "tokens")  # what is trained must be something that can be written
     model, fresh = loaded.around(lambda shape: recipe.network(shape, vocab))
     if fresh:

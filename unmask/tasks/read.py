@@ -26,7 +26,7 @@ from unmask.corpus.clean import MOST_MARKS, bound_marks
 from unmask.corpus.streams import Bomb, Damaged, bomb, open_bytes
 from unmask.errors import UnmaskError, nearest
 
-_COMMENT = re.compile(r"#\s*(newdoc|newpar|\S.*=)")  # "#" alone is a word of CoNLL-2003
+_COMMENT = re.compile(r"#\s*((newdoc|newpar)\b|\S[^\t]*=)")  # "#" alone is a word of CoNLL-2003
 PACKED = (".gz", ".xz", ".zst")
 LARGEST_FILE = 256 * 1024 * 1024  # bytes; its rows take up to twenty times as much memory
 LONGEST_CELL = 16 * 1024 * 1024  # characters
@@ -329,6 +329,10 @@ def _conllu(text: str, path: str) -> Iterator[Sentence]:
                 tags.append(cells[3])
 
 
+def _cells(row: str, tabbed: bool) -> list[str]:
+    return row.strip("\r\n").split("\t") if tabbed else row.split()
+
+
 def _conll(text: str, path: str, least: int) -> Iterator[Sentence]:
     group: str | None = None
     words: list[str] = []
@@ -338,17 +342,20 @@ def _conll(text: str, path: str, least: int) -> Iterator[Sentence]:
     for line, row in enumerate([*text.split("\n"), ""], 1):
         row = row.removesuffix("\r")
         if row.startswith("-DOCSTART-"):
+            if words:  # no blank line stands before it
+                yield Sentence(begin, tuple(words), tuple(tags), group)
+                words, tags = [], []
             group = f"document at line {line}"
         elif not row.strip():
             if words:
                 yield Sentence(begin, tuple(words), tuple(tags), group)
             words, tags = [], []
-        elif not words and _COMMENT.match(row):
+        elif not words and _COMMENT.match(row) and len(_cells(row, tabbed)) != width:
             if row[2:].startswith("newdoc"):
                 group = row.partition("=")[2].strip() or f"document at line {line}"
         else:
             tabbed = tabbed or (not width and "\t" in row)
-            cells = row.strip("\r\n").split("\t") if tabbed else row.split()
+            cells = _cells(row, tabbed)
             width = width or len(cells)
             if width < least:
                 raise UnmaskError(f"{path}, line {line}: one column — expected a word and, last, its tag")
