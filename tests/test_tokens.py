@@ -262,3 +262,15 @@ def test_only_words_beyond_the_bound_come_in_parts() -> None:
         "z w",
         "a b",
     ]
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_unigram_outlasts_more_characters_than_pieces(lowercase: bool) -> None:
+    """Private and unassigned ones are not counted as text, but the library would take them all."""
+    lines = [
+        "hello " + "".join(chr(0xE000 + n) for n in range(70)),
+        "".join(chr(0x100 + n) for n in range(90)),
+    ]
+    tokenizer = train_tokenizer(lines, "unigram", 64, lowercase=lowercase)
+    assert tokenizer.vocab.size == 64
+    assert tokenizer.encode("hello").ids.size

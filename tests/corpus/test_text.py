@@ -92,7 +92,18 @@ def test_what_is_excluded_is_found(needle: str, before: str, after: str) -> None
 
 @given(st.text(st.sampled_from("aA！Ｚ１＜\u0338\u0301é ﾊﾞ㌔～\u3000\uff5f")))
 def test_fold_is_nfkc(text: str) -> None:
-    assert fold(text) == "".join(unicodedata.normalize("NFKC", text).casefold().split())
+    once = "".join(unicodedata.normalize("NFKC", text).casefold().split())
+    assert fold(text) == unicodedata.normalize("NFKC", once)
+
+
+@given(st.text())
+@example("Ⅽ¸")
+@example("\u0345\u1fcd")
+@example("İ\u05bf")
+def test_fold_hides_no_case(text: str) -> None:
+    assert fold(fold(text)) == fold(text)
+    assert fold("ΐ".upper()) == fold("ΐ")
+    assert fold("co\u00adope\u200bration Ä") == "cooperationä"
 
 
 def test_sentences_worked() -> None:

@@ -281,6 +281,27 @@ def test_the_name_of_a_file_is_no_text_to_exclude(tmp_path: Path, corpus_text: P
     assert build.build([corpus_text], tmp_path / "out", vocab_size=256, exclude=texts).documents
 
 
+def test_an_excluded_text_is_not_brought_together_by_lines_that_go(
+    tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    first, second, again = (
+        "a very particular sentence",
+        "about the small red house",
+        "seven birds sang loudly " * 6,
+    )
+    documents = [
+        *STORIES,
+        Document(again, "before", ""),
+        Document(f"{first}\n{again}\n{second}\nEnd.", "leak", ""),
+    ]
+    store = build.build(
+        documents=documents, out=tmp_path / "out", tokenizer=tokenizer, exclude=[first + second], heldout=0
+    )
+    assert "particular" not in store.text(store.documents - 1) and "red" not in store.text(
+        store.documents - 1
+    )
+
+
 def test_excluded_texts_are_cleaned_as_the_corpus_is(tmp_path: Path, tokenizer: Tokenizer) -> None:
     """Control characters are taken out of the corpus; a test row that holds them must be found all the same."""
     row = "He said \x93a very particular sentence\x94 about the red house"
@@ -461,7 +482,15 @@ _held: dict[str, Tokenizer] = {}
 def test_documents_are_the_same_however_many_are_worked_out_at_once(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = [CHINESE, "The cat sat. The dog sat.\n\nIt ran away.", "", "天天", "a" * 300, "我们走了。\nOh."]
+    texts = [
+        CHINESE,
+        "\u0301abc \u0301d",
+        "The cat sat. The dog sat.\n\nIt ran away.",
+        "",
+        "天天",
+        "a" * 300,
+        "我们走了。\nOh.",
+    ]
     ids = [str(number) for number in range(len(texts))]
     whole = encode_documents(ids, texts, tokenizer, "zh")
     assert whole.ids == ids

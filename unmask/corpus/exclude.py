@@ -1,12 +1,13 @@
 """Keeps texts out of a corpus: the development and test texts that a model will be judged on.
 
-Texts are compared after folding (NFKC, case folded, all white space removed), so that another line break, width or
-case is no hiding place. An excluded text of at least `SHORTEST` folded characters is found anywhere, across lines
-too; a shorter one only where it is a whole line. The lines that it touches go, the rest of the document stays.
+Texts are compared after folding (NFKC, case folded, without white space and what is never seen, such as a soft hyphen),
+so that another line break, width or case is no hiding place. An excluded text of at least `SHORTEST` folded characters
+is found anywhere, across lines too; a shorter one only where it is a whole line. The lines that it touches go, the rest
+of the document stays.
 
 Every window of `SHORTEST` characters of a document has a hash, and the few that equal the hash of an excluded
 text's beginning are compared in full (Karp and Rabin 1987, "Efficient randomized pattern-matching algorithms"),
-so the time does not depend on how many texts are excluded.
+so the time depends little on how many texts are excluded, unless very many begin alike.
 """
 
 from __future__ import annotations
@@ -28,15 +29,23 @@ _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 # Full-width forms, the bulk of what NFKC changes in Chinese: put right beforehand, they spare most of its work.
 _WIDE = re.compile("[\uff01-\uff5e]+")
+_UNSEEN = re.compile("[\u00ad\u034f\u180e\u200b-\u200f\u2060-\u2064\ufeff]+")
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 
 
 def fold(text: str) -> str:
-    """What counts as the same text: NFKC, case folded, without white space."""
-    if not text.isascii():
-        text = _WIDE.sub(lambda match: match.group().translate(_NARROW), text)
-        text = unicodedata.normalize("NFKC", text)
-    return "".join(text.casefold().split())
+    """What counts as the same text: NFKC, case folded, without white space and what is never seen; twice is once."""
+    if text.isascii():
+        return "".join(text.casefold().split())
+    text = _UNSEEN.sub("", _WIDE.sub(lambda match: match.group().translate(_NARROW), text))
+    for _ in range(
+        4
+    ):  # a folded letter, or a mark behind a space that went, may be written in another way again
+        before, plain = text, unicodedata.normalize("NFKC", text)
+        text = unicodedata.normalize("NFKC", "".join(plain.casefold().split()))
+        if text == before:
+            break
+    return text
 
 
 class Excluded:

@@ -90,6 +90,10 @@ def word_starts(text: str, language: str = "auto") -> NDArray[np.bool_]:
     kind = classes(text)
     if not len(kind):
         return np.zeros(0, np.bool_)
+    marks = np.flatnonzero(kind == MARK)
+    if len(marks):  # one that nothing stands before in its line is a letter
+        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        kind[marks[(marks == 0) | (codes[marks - 1] == 0x0A)]] = LETTER
     carried = _carried(kind)
     before = np.empty_like(carried)
     before[0], before[1:] = SPACE, carried[:-1]
@@ -99,8 +103,6 @@ def word_starts(text: str, language: str = "auto") -> NDArray[np.bool_]:
     han = kind == HAN
     if han.any() and not _japanese(text, language):
         starts &= ~han | (before != HAN) | _chinese_bounds(text, han)
-    if kind[0] == MARK:
-        starts[0] = True
     return _take_space(starts, kind)
 
 
@@ -110,9 +112,7 @@ def _carried(kind: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if not marks.any():
         return kind
     last = np.maximum.accumulate(np.where(marks, 0, np.arange(len(kind))))
-    carried = kind[last]
-    carried[carried == MARK] = LETTER  # marks at the very beginning
-    return carried
+    return np.asarray(kind[last])
 
 
 def _take_space(starts: NDArray[np.bool_], kind: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -136,6 +136,7 @@ def _distinct(
     ]
     if rules.deduplicate:
         _repeated(lines, gone, rules.repeated_line_bytes, seen_lines)
+    _closed_up(lines, gone, rules.excluded)
     kept: list[Document] = []
     for document, own, reasons in zip(batch, lines, gone, strict=True):
         lines_stage.take(len(own))
@@ -157,6 +158,19 @@ def _distinct(
             )
         kept.append(document)
     return kept
+
+
+def _closed_up(lines: list[list[str]], gone: list[dict[int, str]], excluded: Excluded) -> None:
+    """Mark what holds an excluded text only now that lines between its parts are gone."""
+    todo = [number for number, reasons in enumerate(gone) if reasons] if len(excluded) else []
+    while todo:
+        left = [[at for at in range(len(lines[number])) if at not in gone[number]] for number in todo]
+        found = excluded.touched(
+            [[lines[number][at] for at in own] for number, own in zip(todo, left, strict=True)]
+        )
+        for number, own, hits in zip(todo, left, found, strict=True):
+            gone[number].update((own[hit], "holds an excluded text") for hit in hits)
+        todo = [number for number, hits in zip(todo, found, strict=True) if hits]
 
 
 def _repeated(lines: list[list[str]], gone: list[dict[int, str]], least: int, seen: Seen) -> None:

@@ -220,15 +220,30 @@ def _train_bpe(lines: list[str], normalizer: normalizers.Normalizer, size: int) 
     return _run(models.BPE(), trainer, "bpe", lines, normalizer)
 
 
+class _Known(dict[int, str]):
+    """For `str.translate`: a space for every character outside an alphabet, unseen and unassigned ones too.
+
+    The library takes all characters of its text into the vocabulary, or gives up.
+    """
+
+    def __init__(self, alphabet: set[str]) -> None:
+        super().__init__({ord(character): character for character in alphabet})
+
+    def __missing__(self, code: int) -> str:
+        self[code] = chr(code) if chr(code).isspace() else " "
+        return self[code]
+
+
 def _train_unigram(
     lines: list[str], normalizer: normalizers.Normalizer, counts: dict[str, int], size: int
 ) -> dict[str, Any]:
     alphabet = set(_alphabet(counts, (size - len(SPECIALS)) * 3 // 4, double=False))
-    rare = {ord(character): " " for character in counts if character not in alphabet}
+    known = _Known(alphabet)
     trainer = trainers.UnigramTrainer(
         vocab_size=size, special_tokens=list(SPECIALS), unk_token="[UNK]", show_progress=False
     )
-    model = _run(models.Unigram(), trainer, "unigram", [line.translate(rare) for line in lines], normalizer)
+    plain = [normalizer.normalize_str(line).translate(known) for line in lines]
+    model = _run(models.Unigram(), trainer, "unigram", plain, normalizer)
     scores = {piece: score for piece, score in model["vocab"] if piece not in SPECIALS}
     ordered = sorted(_settled(scores).items(), key=lambda entry: (-entry[1], entry[0]))
     lowest = ordered[-1][1] if ordered else 0.0
