@@ -59,6 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(
             f"{place}{error.strerror} — a file that can be read or written was expected — check the path"
         )
+    except RuntimeError as error:
+        if debug or type(error).__name__ != "OutOfMemoryError":  # torch's; it is not imported for other verbs
+            raise
+        first = str(error).splitlines()[0][:200]
+        return _complain(
+            f"the memory of the GPU is full ({first}) — a batch that fits was expected — lower --batch, or raise "
+            "--accumulate; the same command goes on from the last checkpoint"
+        )
     except SystemExit as end:  # cyclopts ends so after --help and --version
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     return 0
