@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unmask.batch import collate, layout, portions
+from unmask.batch import collate, layout
 from unmask.errors import UnmaskError
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=40)
@@ -162,9 +162,3 @@ def test_packing_is_tight():
         lay = layout(torch.from_numpy(np.append(rng.integers(8, 129, 31), 128)))
         used, slots = used + lay.tokens, slots + lay.bins * lay.span
     assert used / slots > 5 / 6
-
-
-def test_portions_are_neighbours_that_fit() -> None:
-    found = list(portions([3, 4, 3, 11, 1, 9, 10], int, 10))
-    assert found == [[3, 4, 3], [11], [1, 9], [10]]
-    assert list(portions([], int, 10)) == []

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.bounded import BadJson, load_json, parse_json, read_bounded
+from unmask.bounded import BadJson, load_json, parse_json, portions, read_bounded
 from unmask.errors import UnmaskError
 
 VALUES = st.recursive(
@@ -92,3 +92,9 @@ def test_the_place_is_told(tmp_path: Path) -> None:
         load_json(file, "a note", "write one")
     file.write_text('{"a": [1]}')
     assert load_json(file, "a note", "write one") == {"a": [1]}
+
+
+def test_portions_are_neighbours_that_fit() -> None:
+    found = list(portions([3, 4, 3, 11, 1, 9, 10], int, 10))
+    assert found == [[3, 4, 3], [11], [1, 9], [10]]
+    assert list(portions([], int, 10)) == []

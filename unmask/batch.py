@@ -11,32 +11,14 @@ attention.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unmask.errors import UnmaskError
-
-T = TypeVar("T")
-
-
-def portions(items: Iterable[T], size: Callable[[T], int], most: int) -> Iterator[list[T]]:
-    """Neighbours whose sizes are at most `most` together, or one that is larger alone."""
-    portion: list[T] = []
-    held = 0
-    for item in items:
-        own = size(item)
-        if portion and held + own > most:
-            yield portion
-            portion, held = [], 0
-        portion.append(item)
-        held += own
-    if portion:
-        yield portion
 
 
 def collate(examples: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Tensor]:

@@ -4,16 +4,21 @@ Every limit is a constant of the module that reads (`docs/trust.md` lists them).
 silence is an error here: a key that stands twice (the first value would be lost), NaN and Infinity, nesting that
 exhausts the stack, numbers with thousands of digits, half of a surrogate pair. And since a bracket or a comma of
 JSON may cost sixty bytes of memory, a large text that is a fourth of those or more is refused before it is parsed.
+
+`portions` bounds what is worked out at once, whatever it is.
 """
 
 from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from unmask.errors import UnmaskError
+
+T = TypeVar("T")
 
 LARGEST_JSON = (
     64 * 1024 * 1024
@@ -121,3 +126,18 @@ def load_json(path: Path, expected: str, advice: str, *, most: int = LARGEST_JSO
         ) from None
     except BadJson as error:
         raise UnmaskError(f"{path} is not JSON ({error}) — {expected} was expected — {advice}") from None
+
+
+def portions(items: Iterable[T], size: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """Neighbours whose sizes are at most `most` together, or one that is larger alone."""
+    portion: list[T] = []
+    held = 0
+    for item in items:
+        own = size(item)
+        if portion and held + own > most:
+            yield portion
+            portion, held = [], 0
+        portion.append(item)
+        held += own
+    if portion:
+        yield portion

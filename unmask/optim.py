@@ -184,9 +184,8 @@ class Optimizer:
         total: Tensor = torch.linalg.vector_norm(torch.stack(parts))
         if norm > 0:
             scale = (norm / (total + 1e-6)).clamp(max=1.0)
-            if (
-                total.is_cuda or scale < 1
-            ):  # a GPU is not waited for; a processor is spared a walk that changes nothing
+            # A GPU is not waited for; a processor is spared a walk that changes nothing.
+            if total.is_cuda or scale < 1:
                 self.gradients.mul_(scale)
         return total
 

@@ -38,9 +38,8 @@ def fold(text: str) -> str:
     if text.isascii():
         return "".join(text.casefold().split())
     text = _UNSEEN.sub("", _WIDE.sub(lambda match: match.group().translate(_NARROW), text))
-    for _ in range(
-        4
-    ):  # a folded letter, or a mark behind a space that went, may be written in another way again
+    # A folded letter, or a mark behind a space that went, may be written in another way again.
+    for _ in range(4):
         before, plain = text, unicodedata.normalize("NFKC", text)
         text = unicodedata.normalize("NFKC", "".join(plain.casefold().split()))
         if text == before:

@@ -19,9 +19,8 @@ from typing import cast
 _CHUNK = 300  # characters that a language is judged on at a time
 _CHUNKS = 64
 STRETCH = 10_000  # characters of a line that sentences are looked for in at once
-_STUMBLES = re.compile(
-    r"[^\S\x00-\x7f](?=\.)"
-)  # sentencex 1.0.32 panics at a capital, a wide space and a stop
+# At a capital, a wide space and a stop sentencex 1.0.32 panics.
+_STUMBLES = re.compile(r"[^\S\x00-\x7f](?=\.)")
 
 
 def split_sentences(line: str, language: str = "en") -> list[str]:

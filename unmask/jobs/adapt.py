@@ -25,7 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unmask.batch import collate, portions
+from unmask.batch import collate
+from unmask.bounded import portions
 from unmask.errors import UnmaskError
 from unmask.evaluation.metrics import constant
 from unmask.jobs.crew import emit

@@ -25,6 +25,7 @@ from statistics import median
 
 import torch
 
+from unmask.allocator import keep_memory
 from unmask.data import english
 from unmask.errors import UnmaskError, nearest
 from unmask.jobs.feed import updates
@@ -254,6 +255,7 @@ def _allocator_gain(store: Store, recipe: str, seconds: float) -> float | None:
 
 def main() -> None:
     """Print the tokens a second of a small size: corpus folder, recipe, seconds."""
+    keep_memory()  # as the command line does
     folder, recipe, limit = sys.argv[1:]
     timing = time_steps(RECIPES[recipe](), Store(folder), ALLOCATOR_SIZE, length=None, limit=float(limit))
     print(timing.tokens / median(timing.seconds))

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from unmask.bounded import portions
 from unmask.corpus.sentences import split_sentences
 from unmask.corpus.words import word_starts
 from unmask.errors import UnmaskError
@@ -37,14 +38,11 @@ def encode_documents(
     ids: Sequence[str], texts: Sequence[str], tokenizer: Tokenizer, language: str
 ) -> Tokenised:
     """Tokenise documents whose paragraphs are separated by newlines."""
-    upto = np.cumsum([len(text) for text in texts])
     parts: list[Tokenised] = []
     at = 0
-    while at < len(texts) or not parts:
-        until = int(np.searchsorted(upto, (upto[at - 1] if at else 0) + _TOGETHER, "right"))
-        until = max(until, at + 1)  # of a document that is longer, all
-        parts.append(_encode(ids[at:until], texts[at:until], tokenizer, language))
-        at = until
+    for some in list(portions(texts, len, _TOGETHER)) or [[]]:
+        parts.append(_encode(ids[at : at + len(some)], some, tokenizer, language))
+        at += len(some)
     return joined(parts)
 
 

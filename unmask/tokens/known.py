@@ -20,6 +20,7 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
+from unmask.bounded import portions
 from unmask.corpus.words import MARK as WORD_MARK
 from unmask.corpus.words import classes as word_classes
 
@@ -122,17 +123,12 @@ class Known:
 
     def encode(self, texts: list[str]) -> Flat | None:
         """Ids `[n]`, offsets `[n, 2]` within each text and counts `[texts]`; None where the library must do it."""
-        sizes = np.cumsum([len(text) for text in texts])
         parts: list[Flat] = []
-        at = 0
-        while at < len(texts) or not parts:
-            until = int(np.searchsorted(sizes, (sizes[at - 1] if at else 0) + _TOGETHER, "right"))
-            until = max(until, at + 1)  # of a text that is longer, all
-            part = self._encode(texts[at:until])
+        for some in list(portions(texts, len, _TOGETHER)) or [[]]:
+            part = self._encode(some)
             if part is None:
                 return None
             parts.append(part)
-            at = until
         ids, offsets, counts = zip(*parts, strict=True)
         return np.concatenate(ids), np.concatenate(offsets), np.concatenate(counts)
 

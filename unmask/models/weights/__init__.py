@@ -319,9 +319,8 @@ def _ours(
     for copy, source in family.copies.items():
         if copy in found:
             tensor = found.pop(copy)
-            apart = not tied or copy.endswith(
-                "weight"
-            )  # of a tied bias some old files hold two, and one is used
+            # Of a tied bias some old files hold two, and one is used.
+            apart = not tied or copy.endswith("weight")
             if source in found and apart and not torch.equal(found[source], tensor):
                 raise UnmaskError(
                     f"{copy} in {folder} is not {source} — expected one and the same — an untied model cannot be read."
@@ -329,9 +328,8 @@ def _ours(
             found.setdefault(source, tensor)
     state = {}
     begun = {name.partition(".")[0] for name, own in _table(family, shape, kind).items() if own[0] in found}
-    whole = (
-        ("encoder.", "tokens.") if "tokens" in begun else ("encoder.",)
-    )  # a head may be missing, not a part of one
+    # A head may be missing, not a part of one.
+    whole = ("encoder.", "tokens.") if "tokens" in begun else ("encoder.",)
     for name, sources in _table(family, shape, kind).items():
         if all(source in found for source in sources):
             pieces = [found.pop(source) for source in sources]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from unmask.batch import portions
+from unmask.bounded import portions
 from unmask.errors import UnmaskError
 from unmask.models import Shape
 from unmask.models.encoder import Encoder

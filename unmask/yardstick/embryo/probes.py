@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from unmask.batch import portions
+from unmask.bounded import portions
 from unmask.errors import UnmaskError
 from unmask.randomness import generator
 from unmask.yardstick.embryo.tagged import LEAST, Sample
