@@ -324,9 +324,8 @@ class Run:
                 "make room and run the same command again; the checkpoint before is whole"
             ) from error
         there = sorted(root.glob("step-*"))
-        past = [
-            p for p in there if p.name <= final.name
-        ]  # later ones are damaged, or of a path that was left
+        # Later ones are damaged, or of a path that was left.
+        past = [p for p in there if p.name <= final.name]
         kept = past[-KEEP:]
         if needed is not None:  # the next to be needed stays, too: else all between would be gone when it is
             at = sum(p.name <= _name(needed) for p in past)

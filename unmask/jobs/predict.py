@@ -187,9 +187,8 @@ def evaluate(run: Path, file: Path) -> dict[str, Any]:
     found = {"task": task.NAME, "file": str(file), "rows": len(examples), "metric": leading, "scores": scores}
     if (Path(run) / "run.json").is_file():  # a model folder from elsewhere has no place for it
         kept, name = Run.open(run), f"evaluate-{Path(file).name}"
-        if kept.evaluations().get(name, found)["file"] != str(
-            file
-        ):  # another file of that name was scored before
+        before = kept.evaluations().get(name, found)  # perhaps of another file of that name
+        if before["file"] != str(file):
             name += f"-{hashlib.sha256(str(file).encode()).hexdigest()[:6]}"
         kept.save_evaluation(name, found)
     return found

@@ -46,17 +46,8 @@ from unmask.tokens.train import SAMPLE_BYTES, UNIGRAM_BYTES, check_kind, train_o
 _ANEW = "delete the folder and build the corpus again"
 _LANGUAGE_BYTES = 64_000
 _LEAST_FOR_HELDOUT = 20
-_TEXTS = (
-    ".txt",
-    ".csv",
-    ".tsv",
-    ".jsonl",
-    ".json",
-    ".parquet",
-    ".gz",
-    ".xz",
-    ".zst",
-)  # how names of files of texts end
+# How names of files of texts end.
+_TEXTS = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet", ".gz", ".xz", ".zst")
 _MANY = 10_000  # sources from which on they are not listed one by one
 
 

@@ -20,9 +20,8 @@ from unmask.errors import UnmaskError
 from unmask.store.write import Tokenised, joined
 from unmask.tokens import Tokenizer, token_starts
 
-_TOGETHER = (
-    1 << 18
-)  # characters that are worked out at once: some dozens of bytes each, which a process then keeps
+# Characters that are worked out at once: some dozens of bytes each, which a process then keeps.
+_TOGETHER = 1 << 18
 
 
 @dataclass(frozen=True)
