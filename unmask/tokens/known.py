@@ -7,7 +7,8 @@ is what the library gives, id by id and offset by offset: words are compared cha
 hashes alone, and a tokenizer that is not known to cut there is left to the library.
 
 Two kinds are known. With BERT's pre-tokenizer white space is dropped, and punctuation and Chinese characters stand
-alone. With a byte-level one a word begins at a single space; ASCII punctuation behind a letter begins one, too.
+alone. With a byte-level one a word begins at a single space; ASCII punctuation behind a letter and a newline behind
+either begin one, too.
 A mark (an accent) is never cut from what stands before it, since the two may be written as one character.
 """
 
@@ -176,6 +177,8 @@ class Known:
             letter = ((ascii_ | 0x20) >= 0x61) & ((ascii_ | 0x20) <= 0x7A)
             closing = (_classes()[ascii_] == ALONE) & (ascii_ != 0x27)  # not the apostrophe: 's is a word
             starts[1:-1] |= letter[:-1] & closing[1:]
+            seen = (ascii_ > 0x20) & (ascii_ < 0x7F)
+            starts[1:-1] |= seen[:-1] & (ascii_[1:] == 0x0A)
         starts[ends] = True
         starts[0] = True
         bounds = np.flatnonzero(starts)
@@ -215,12 +218,15 @@ class Known:
             words = np.where(self._hashes[slots] == hashes, self._words[slots], words)
         missing = np.flatnonzero(words < 0)
         if len(missing):
-            new, chosen, which = np.unique(hashes[missing], return_index=True, return_inverse=True)
-            fresh = lengths[missing[chosen]]
-            if fresh.max() > _LONGEST:
+            _, chosen, which = np.unique(hashes[missing], return_index=True, return_inverse=True)
+            plain = self._plain(codes, begins[missing[chosen]], lengths[missing[chosen]])
+            order = np.argsort(~plain, kind="stable")
+            fresh = missing[chosen[order]]
+            if lengths[fresh].max() > _LONGEST:
                 return None
-            words[missing] = (self._count + which).astype(np.int32)
-            if not self._learn(joined, codes, begins[missing[chosen]], fresh, new):
+            words[missing] = (self._count + np.argsort(order)[which]).astype(np.int32)
+            together = int(plain.sum())
+            if not self._learn(joined, codes, begins[fresh], lengths[fresh], hashes[fresh], together):
                 if self._count == 0:
                     return None
                 self._forget()
@@ -238,16 +244,16 @@ class Known:
         begins: NDArray[np.int64],
         lengths: NDArray[np.int64],
         hashes: NDArray[np.uint64],
+        together: int,
     ) -> bool:
-        """Keep some words that were not known; false if there is no room for them."""
+        """Keep some words that were not known; false if there is no room for them. `together`: see `_ask`."""
         count, at = self._count, np.concatenate([[0], np.cumsum(lengths)])
         first, begin = int(self._first[count]), int(self._begin[count])
         until, end = count + len(hashes), begin + int(at[-1])
         if until > _MOST or end > _MOST_CHARACTERS:
             return False
         spans = zip(begins.tolist(), (begins + lengths).tolist(), strict=True)
-        bare = self._kind == "bert" and not np.isin(_classes()[codes[begins]], (SPACE, MARK)).any()
-        ids, offsets, counts = self._ask([joined[a:b] for a, b in spans], lengths, together=bare)
+        ids, offsets, counts = self._ask([joined[a:b] for a, b in spans], lengths, together)
         if first + len(ids) > _MOST_TOKENS:
             return False
         self._characters[begin:end] = codes[np.arange(at[-1]) + np.repeat(begins - at[:-1], lengths)]
@@ -263,24 +269,35 @@ class Known:
         self._count = until
         return True
 
-    def _ask(self, words: list[str], lengths: NDArray[np.int64], *, together: bool) -> Flat:
-        """What the library says of the words; together: it may read them as one text, divided by spaces."""
-        parts = [
-            self._say(words[at : at + _ASKED], lengths[at : at + _ASKED], together=together)
-            for at in range(0, len(words), _ASKED)
-        ]
+    def _plain(
+        self, codes: NDArray[np.uint32], begins: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Which words are read as they are alone in a text of such words, too."""
+        first = codes[begins]
+        if self._kind == "bert":
+            return ~np.isin(_classes()[first], (SPACE, MARK))
+        after = np.minimum(begins + 1, len(codes) - 1)
+        return np.asarray((first == 0x20) & (lengths > 1) & ~_spaces()[codes[after]])
+
+    def _ask(self, words: list[str], lengths: NDArray[np.int64], together: int) -> Flat:
+        """What the library says of the words; the first `together` of them it may read as one text."""
+        parts = []
+        for begin, end in ((0, together), (together, len(words))):
+            for at in range(begin, end, _ASKED):
+                some = slice(at, min(at + _ASKED, end))
+                parts.append(self._say(words[some], lengths[some], together=end == together))
         ids, offsets, counts = zip(*parts, strict=True)
         return np.concatenate(ids), np.concatenate(offsets), np.concatenate(counts)
 
     def _say(self, words: list[str], lengths: NDArray[np.int64], *, together: bool) -> Flat:
-        encodings = self._inner.encode_batch(
-            [" ".join(words)] if together else words, add_special_tokens=False
-        )
+        gap = " " if self._kind == "bert" else ""  # byte-level words bring their own
+        texts = [gap.join(words)] if together else words
+        encodings = self._inner.encode_batch(texts, add_special_tokens=False)
         ids = np.array([i for e in encodings for i in e.ids], np.int32)
         offsets = np.array([o for e in encodings for o in e.offsets], np.int32).reshape(-1, 2)
         if not together:
             return ids, offsets, np.fromiter(map(len, encodings), np.int64, len(encodings))
-        ends = np.cumsum(lengths + 1)
+        ends = np.cumsum(lengths + len(gap))
         owner = np.searchsorted(ends, offsets[:, 0], "right")
-        shift = (ends - lengths - 1)[owner]
+        shift = (ends - lengths - len(gap))[owner]
         return ids, offsets - shift[:, None].astype(np.int32), np.bincount(owner, minlength=len(words))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.tokens.tokenizer import Tokenizer
+from unmask.tokens.tokenizer import Tokenizer, byte_letters
 
 UNKNOWN = "\ufffd"
 BARRIER = "\x1e"  # between two documents; in no spelt piece
@@ -25,7 +25,7 @@ class Spelling:
     def __init__(self, tokenizer: Tokenizer, fold: Callable[[str], str]) -> None:
         vocab = tokenizer.vocab
         letters, pieces = (
-            _alphabet(),
+            byte_letters(),
             {i: tokenizer.token(i) for i in np.flatnonzero(~vocab.special).tolist()},
         )
         in_bytes = vocab.kind == "bpe" and all(
@@ -59,10 +59,3 @@ def _spaced(piece: str, kind: str) -> str:
     if kind == "wordpiece":
         return piece[2:] if piece.startswith("##") else " " + piece
     return piece.replace("▁", " ")
-
-
-def _alphabet() -> dict[str, int]:
-    """The byte-level alphabet: printable bytes are themselves, the others are shifted to U+0100 and on."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}

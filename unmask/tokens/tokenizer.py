@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -324,12 +324,17 @@ def _stands_alone(text: str) -> bool:
     return bool(text) and classes(text[0])[0] in (ALONE, HAN, UNSPACED)
 
 
-def _bytes_to_text(piece: str) -> str:
-    """Undo the byte-level alphabet, in which printable bytes are themselves and the others are shifted to U+0100."""
+@cache
+def byte_letters() -> dict[str, int]:
+    """The byte of every letter of the byte-level alphabet, in which printable bytes are themselves and the others are shifted to U+0100."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    table = {byte: byte for byte in printable} | {0x100 + i: byte for i, byte in enumerate(others)}
-    codes = [table.get(ord(character)) for character in piece]
+    others = sorted(set(range(256)) - set(printable))
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
+
+
+def _bytes_to_text(piece: str) -> str:
+    """A piece of a byte-level vocabulary as it reads; others as they are."""
+    codes = [byte_letters().get(character) for character in piece]
     if None in codes:
         return piece
     return bytes(code for code in codes if code is not None).decode("utf-8", "replace")
