@@ -11,7 +11,7 @@ from unmask.models import Shape, attention, sized
 from unmask.models.attention import few
 from unmask.models.encoder import Encoder
 from unmask.models.heads import PairHead, Pooler, TokensHead
-from unmask.models.layers import filler
+from unmask.models.layers import affine, filler
 
 FAMILIES = ("bert", "roberta", "albert", "modernbert")
 LENGTHS = {
@@ -212,8 +212,10 @@ def test_a_training_step_in_bf16_fills_every_product(monkeypatch):
     """The asked positions too: no product of the layers has a number of rows that is not of the few."""
     made = encoder(small("bert")).bfloat16()
     rows = []
-    plain = torch.nn.functional.linear
-    monkeypatch.setattr("torch.nn.functional.linear", lambda x, *rest: rows.append(len(x)) or plain(x, *rest))
+    for module in ("encoder", "layers"):
+        monkeypatch.setattr(
+            f"unmask.models.{module}.affine", lambda x, *rest: rows.append(len(x)) or affine(x, *rest)
+        )
     ids, _ = tokens([7, 5, 9])
     states = made(ids, torch.tensor([7, 5, 9]), keep=torch.tensor([0, 3, 9]))
     assert len(states) == 3 and rows and {n % 16 for n in rows} == {0}

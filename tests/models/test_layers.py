@@ -3,19 +3,49 @@
 import pytest
 import torch
 
-from unmask.models.layers import ACTIVATIONS, added, affine
+from unmask.models.layers import ACTIVATIONS, added, affine, lengthen, shorten
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_affine_is_a_linear_map_with_and_without_gradients(bias):
-    """In bf16 without gradients oneDNN adds the bias itself: the same up to one rounding of the result."""
+    """In bf16 oneDNN adds the bias itself: the same up to one rounding of the result."""
     made = torch.nn.Linear(64, 96, bias).bfloat16()
     x = torch.randn(40, 64).bfloat16()
     plain = affine(x, made.weight, made.bias)
-    assert plain.requires_grad and torch.equal(plain, made(x))
+    assert plain.requires_grad
+    torch.testing.assert_close(plain, made(x), rtol=2**-7, atol=2**-8)
     with torch.no_grad():
         torch.testing.assert_close(affine(x, made.weight, made.bias), plain.detach(), rtol=2**-7, atol=2**-8)
         assert torch.equal(affine(x.float(), made.weight.float(), None), x.float() @ made.weight.float().T)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_of_affine_in_bf16(bias):
+    """Of input, weight and bias, as `torch.nn.Linear` has them; of a frozen weight none."""
+    torch.manual_seed(0)
+    made = torch.nn.Linear(64, 96, bias).bfloat16()
+    x = torch.randn(40, 64).bfloat16().requires_grad_()
+    slope = torch.randn(40, 96).bfloat16()
+    parts = (x, *made.parameters())
+    found = torch.autograd.grad(affine(x, made.weight, made.bias), parts, slope)
+    for own, plain in zip(found, torch.autograd.grad(made(x), parts, slope), strict=True):
+        torch.testing.assert_close(own, plain, rtol=2**-7, atol=2**-5)
+    made.weight.requires_grad_(False)
+    affine(x, made.weight, made.bias).backward(slope)
+    assert made.weight.grad is None
+    torch.testing.assert_close(x.grad, found[0], rtol=0, atol=0)
+
+
+def test_shorten_undoes_lengthen():
+    x = torch.randn(5, 3, requires_grad=True)
+    slope = torch.randn(5, 3)
+    assert shorten(x, 5) is x and lengthen(x, 0) is x
+    longer = lengthen(x, 2)
+    assert torch.equal(longer, torch.cat((x, torch.zeros(2, 3))))
+    longer.retain_grad()
+    assert torch.equal(shorten(longer, 5), x)
+    shorten(longer, 5).backward(slope)
+    assert torch.equal(longer.grad, torch.cat((slope, torch.zeros(2, 3)))) and torch.equal(x.grad, slope)
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))

@@ -28,6 +28,7 @@ from unmask.models.layers import (
     lengthen,
     look_up,
     pick,
+    shorten,
     start_small,
 )
 
@@ -90,7 +91,7 @@ class Layer(nn.Module):
     ) -> Tensor:
         heads = self.shape.heads
         if alike is None:
-            qkv = affine(x, self.qkv.weight, self.qkv.bias)[: lay.tokens]
+            qkv = shorten(affine(x, self.qkv.weight, self.qkv.bias), lay.tokens)
         else:
             some = x[alike.first]
             qkv = affine(lengthen(some, filler(some)), self.qkv.weight, self.qkv.bias)
@@ -120,9 +121,9 @@ class Layer(nn.Module):
             key, value = weight[width:].view(2, heads, -1, width)
             y = attend_states(q, x[: lay.tokens], key, value, lay, window, asked)
             return y if bias is None else y + bias[2 * width :]
-        q = q[: len(keep)]
+        q = shorten(q, len(keep))
         kv = affine(x, weight[width:], None if bias is None else bias[width:])
-        kv = kv[: lay.tokens].view(lay.tokens, 2, -1)
+        kv = shorten(kv, lay.tokens).view(lay.tokens, 2, -1)
         if turn is not None:
             cos, sin = turn
             q = rotate(q[:, None], (cos[keep], sin[keep]), heads, turned=1)[:, 0]
@@ -243,7 +244,7 @@ class Encoder(nn.Module):
             x = layer(x, lay, turns[local], shape.window if local else 0, asked, dropout, same)
         if mix:
             return mixed(first[: lay.tokens], x[: lay.tokens])
-        x = x[: lay.tokens if keep is None else len(keep)]
+        x = shorten(x, lay.tokens if keep is None else len(keep))
         return x if self.last_norm is None else self.last_norm(x)
 
     def _embed(self, ids: Tensor, lay: Layout, segments: Tensor | None, dropout: float) -> Tensor:

@@ -105,27 +105,70 @@ class _Collect(torch.autograd.Function):
         return spread, None
 
 
+class _Shorten(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, count: int) -> Tensor:
+        ctx.more = len(x) - count
+        return x[:count]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return lengthen(grad, ctx.more), None
+
+
+class _Affine(torch.autograd.Function):
+    """x · weightᵀ + bias in one product of oneDNN; its gradients are those of `torch.addmm`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        assert FUSED is not None
+        return FUSED(x, weight, bias, "none", [], "")  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        asked = ctx.needs_input_grad
+        return (
+            grad @ weight if asked[0] else None,
+            grad.t() @ x if asked[1] else None,
+            grad.sum(0) if asked[2] else None,
+        )
+
+
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str | None = None) -> Tensor:
     """activation(x · weightᵀ + bias): [N, K], [M, K], [M] -> [N, M]; an activation by its name in `ACTIVATIONS`.
 
-    Without gradients and in bf16 on a processor the bias is added inside oneDNN's product, and GELU is worked out
-    there, on fp32 sums. torch's own way first writes the bias to every row of the result, which costs a third of the
-    product, and reads and writes it once more for GELU (docs/log.md).
+    In bf16 on a processor the bias is added inside oneDNN's product, on fp32 sums, and without gradients GELU is worked
+    out there, too. torch's own way first writes the bias to every row of the result, which costs a fifth to a third of
+    the product, and reads and writes it once more for GELU (docs/log.md).
     """
-    if bias is None or FUSED is None or x.is_cuda or x.dtype != torch.bfloat16 or torch.is_grad_enabled():
+    fused = _fusing(x)
+    if bias is None or fused is None:
         y = F.linear(x, weight, bias)
-    elif activation in GELU:
-        return FUSED(x, weight, bias, "gelu", [], GELU[activation])  # type: ignore[no-any-return]
+    elif activation in GELU and not torch.is_grad_enabled():
+        return fused(x, weight, bias, "gelu", [], GELU[activation])  # type: ignore[no-any-return]
     else:
-        y = FUSED(x, weight, bias, "none", [], "")
+        y = _Affine.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return y if activation is None else ACTIVATIONS[activation](y)
 
 
 def added(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
-    """x + drop(y · weightᵀ + bias): [N, M], [N, K], [M, K], [M] -> [N, M]; one product where `affine` is one."""
-    if FUSED is None or x.is_cuda or x.dtype != torch.bfloat16 or dropout or torch.is_grad_enabled():
+    """x + drop(y · weightᵀ + bias): [N, M], [N, K], [M, K], [M] -> [N, M].
+
+    Without gradients one product on AMX; elsewhere, and beside gradients, that product is the slower way (docs/log.md).
+    """
+    fused = _fusing(x)
+    if fused is None or not AMX or dropout or torch.is_grad_enabled():
         return x + drop(affine(y, weight, bias), dropout)
-    return FUSED.binary(y, x, weight, bias, "add")  # type: ignore[attr-defined, no-any-return]
+    return fused.binary(y, x, weight, bias, "add")  # type: ignore[attr-defined, no-any-return]
+
+
+def _fusing(x: Tensor) -> Callable[..., Any] | None:
+    """oneDNN's product that ends with more than a product, where it takes x."""
+    return FUSED if x.dtype == torch.bfloat16 and not x.is_cuda else None
 
 
 def filler(x: Tensor) -> int:
@@ -143,7 +186,12 @@ def filler(x: Tensor) -> int:
 
 def lengthen(x: Tensor, more: int) -> Tensor:
     """[N, H] -> [N + more, H], zeros at the end."""
-    return F.pad(x, (0, 0, 0, more)) if more else x
+    return torch.cat((x, x.new_zeros(more, x.shape[1]))) if more else x
+
+
+def shorten(x: Tensor, count: int) -> Tensor:
+    """[N, H] -> [count, H], without the last ones: the inverse of `lengthen`."""
+    return x if len(x) == count else _Shorten.apply(x, count)  # type: ignore[no-untyped-call]
 
 
 def look_up(table: Tensor, ids: Tensor) -> Tensor:
