@@ -46,7 +46,7 @@ class Ours:
         from unmask.jobs.source import frame_of
 
         self.tokenizer, self.longest = tokenizer, encoder.shape.positions
-        self.reader = Reader(encoder, head, frame_of(tokenizer.vocab, encoder.shape, "bert")).to(dtype)
+        self.reader = Reader(encoder, head, frame_of(tokenizer, encoder.shape)).to(dtype)
 
     def score(self, texts: Sequence[str]) -> np.ndarray:
         sentences = cut(texts, self.tokenizer, self.longest, lambda n: texts[n])
