@@ -1,7 +1,8 @@
-"""glibc keeps what is freed: the arrays of a pass come and go, and giving their memory back costs faults of pages.
+"""Whether freed memory is kept: the arrays of a pass come and go, and giving theirs back costs faults of pages.
 
-Predicting is a tenth to a quarter faster so, training is not slower (docs/log.md, 2026-11-27). It acts on the whole
-process, so the command line does it and a library call does not.
+Predicting is a tenth to a quarter faster where it is kept, training is not slower (docs/log.md, 2026-11-27). It acts on
+the whole process, so the command line does it and a library call does not. What keeps it holds the most that it
+ever needed, so one that shall stay small gives it back from time to time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
 _NEVER = 1 << 30  # bytes: no array of ours is as large
+REST = 16  # pieces of a build, a megabyte of text each, after which it gives back: seldom, since it is wanted again
 
 
 def keep_memory() -> bool:
@@ -21,3 +23,13 @@ def keep_memory() -> bool:
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     return mallopt is not None and all(mallopt(name, _NEVER) for name in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
+
+
+def give_back() -> None:
+    """Return the memory that is free now, of glibc and of Arrow, to the system; a few milliseconds."""
+    import pyarrow as pa  # not wanted by every command
+
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if trim is not None:
+        trim(0)

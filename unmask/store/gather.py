@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from unmask.allocator import REST, give_back
 from unmask.corpus import Document
 from unmask.corpus.clean import clean
 from unmask.corpus.dedup import Seen, hashes
@@ -69,9 +70,13 @@ def gather(
     digest = hashlib.sha256()
     files = _Files(folder, written)
     batch: list[Document] = []
-    held = 0
+    held = batches = 0
 
     def flush() -> None:
+        nonlocal batches
+        batches += 1
+        if batches % REST == 0:
+            give_back()
         chosen = _distinct(_cleaned(batch, ledger), rules, seen_documents, seen_lines, ledger)
         ledger.check()
         for document in chosen:

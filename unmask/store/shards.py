@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from unmask.allocator import REST, give_back
 from unmask.bounded import load_json
 from unmask.corpus.ledger import Ledger, LedgerError
 from unmask.errors import UnmaskError
@@ -126,7 +127,9 @@ def _one(
     stage = ledger.stage("tokens")
     unigram = np.zeros(size, np.int64)
     shards = {part: Shard(folder / f"{part}-{number:05d}.arrow", token_type) for part in PARTS}
-    for result in results:
+    for at, result in enumerate(results, 1):
+        if at % REST == 0:
+            give_back()
         count = len(result.ids)
         held = np.zeros(count, np.bool_)
         begin, end = np.searchsorted(heldout, [first, first + count])  # its numbers rise

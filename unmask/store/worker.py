@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from unmask.allocator import REST, give_back
 from unmask.errors import UnmaskError
 from unmask.store.encode import Piece, encode_piece
 from unmask.store.read import numbers
@@ -182,7 +183,7 @@ def main() -> None:
     sys.stdout = sys.stderr  # nothing but answers may stand between answers
     job = json.loads(source.readline())
     tokenizer = load_tokenizer(Path(job["tokenizer"]))
-    for line in source:
+    for number, line in enumerate(source, 1):
         asked = json.loads(line)
         try:
             Path(asked["to"]).write_bytes(_to_stream(encode_piece(Piece(**asked["piece"]), tokenizer)))
@@ -190,6 +191,8 @@ def main() -> None:
         except UnmaskError as error:
             sink.write(_FAILED + json.dumps(str(error)).encode() + b"\n")
         sink.flush()
+        if number % REST == 0:
+            give_back()
 
 
 if __name__ == "__main__":

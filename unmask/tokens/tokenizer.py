@@ -326,7 +326,7 @@ def _stands_alone(text: str) -> bool:
 
 @cache
 def byte_letters() -> dict[str, int]:
-    """The byte of every letter of the byte-level alphabet, in which printable bytes are themselves and the others are shifted to U+0100."""
+    """The byte of every letter of the byte-level alphabet: printable ones themselves, others shifted to U+0100."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = sorted(set(range(256)) - set(printable))
     return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
