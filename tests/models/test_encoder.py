@@ -143,10 +143,12 @@ def test_where_few_are_asked_keys_and_values_are_not_worked_out(family, rows, mo
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("lengths", [[300, 257, 256], [270], [500, 12], [8, 300, 480]])
-def test_long_rows_one_by_one(lengths, dtype, monkeypatch):
-    """The kernel a row at a time gives what bins give, also where a row is shorter than the keys that it takes."""
+@pytest.mark.parametrize("amx", [True, False])
+@pytest.mark.parametrize("lengths", [[300, 257, 256], [270], [500, 12], [8, 300, 480], [511, 1]])
+def test_long_rows_one_by_one(lengths, amx, dtype, monkeypatch):
+    """Rows one at a time give what bins give, also where a row is shorter than the keys that the kernel takes."""
     torch.manual_seed(2)
+    monkeypatch.setattr(attention, "AMX", amx)
     lay = layout(torch.tensor(lengths))
     qkv = torch.randn(lay.tokens, 3, 48).to(dtype)
     used = []

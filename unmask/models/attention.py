@@ -1,7 +1,7 @@
 """Attention over packed rows (Vaswani et al. 2017, section 3.2), with rotary positions (Su et al. 2021).
 
 On a processor it is two batched products and a softmax over the bins of `Layout`: the fused kernel's backward
-is several times slower there in bf16. Long rows without gradients take that kernel one by one. On a GPU in half
+is several times slower there in bf16. Long rows without gradients are taken one by one. On a GPU in half
 precision a ragged kernel takes the packed rows as they are; otherwise the fused kernel takes bins and a mask. Queries
 may be fewer than keys: the last layer is asked for some positions only, and gives what it would have given for all,
 up to rounding.
@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from unmask.batch import Layout, Slots
-from unmask.models.layers import collect, drop, lengthen, spread
+from unmask.models.layers import AMX, collect, drop, lengthen, spread
 
 LONG = 256  # mean tokens of a row from which a kernel call for each costs less than bins and their mask
 Asked = tuple[int, Slots, Tensor]  # what `Layout.ask` says
@@ -84,25 +84,41 @@ def attend(qkv: Tensor, heads: int, layout: Layout, window: int, dropout: float)
 
 
 def _by_row(qkv: Tensor, heads: int, layout: Layout) -> Tensor:
-    """`attend` a row at a time by the fused kernel, which reads the packed tokens where they lie.
+    """`attend` a row at a time, which needs no bins and no mask over all pairs.
+
+    By torch's fused kernel where there is AMX, and in fp32; in bf16 without AMX that kernel takes twice as long as two
+    products and a softmax, whose scores of one row stay in the caches (docs/log.md).
+    """
+    out = torch.empty_like(qkv[:, 0])  # [N, H]
+    split = qkv.view(len(qkv), 3, heads, -1).permute(1, 2, 0, 3)  # [3, A, N, D]
+    one = _fused_row if AMX or qkv.dtype != torch.bfloat16 else _plain_row
+    for begin, size in zip(layout.starts.tolist(), layout.lengths.tolist(), strict=True):
+        out[begin : begin + size].view(size, heads, -1).copy_(one(split, begin, size).transpose(0, 1))
+    return out
+
+
+def _plain_row(split: Tensor, begin: int, size: int) -> Tensor:
+    """Attention of one row of packed queries, keys and values: [3, A, N, D] -> [A, T, D]."""
+    q, k, v = split[:, :, begin : begin + size].contiguous().unbind(0)
+    return torch.bmm(torch.bmm(q * q.shape[-1] ** -0.5, k.mT).softmax(-1), v)
+
+
+def _fused_row(split: Tensor, begin: int, size: int) -> Tensor:
+    """`_plain_row` by the fused kernel, which reads the packed tokens where they lie.
 
     It takes up to three times as long for odd numbers of keys in bf16, so some keys of the neighbours are read with a
     row's own, and masked; so a state that is not finite would spoil its neighbours, too.
     """
-    out = torch.empty_like(qkv[:, 0])  # [N, H]
-    split = qkv.view(len(qkv), 3, heads, -1).permute(1, 2, 0, 3)  # [3, A, N, D]
-    for begin, size in zip(layout.starts.tolist(), layout.lengths.tolist(), strict=True):
-        end, keys = begin + size, min(len(qkv), size + -size % 16)
-        at = min(begin, len(qkv) - keys)
-        q = split[:1, :, begin:end]  # [1, A, T, D]
-        k, v = split[1:2, :, at : at + keys], split[2:, :, at : at + keys]
-        mask = None
-        if keys > size:
-            mask = torch.full((1, 1, 1, keys), float("-inf"), dtype=q.dtype)
-            mask[..., begin - at : end - at] = 0.0
-        found = F.scaled_dot_product_attention(q, k, v, mask)
-        out[begin:end].view(size, heads, -1).copy_(found[0].transpose(0, 1))
-    return out
+    end, count = begin + size, split.shape[2]
+    keys = min(count, size + -size % 16)
+    at = min(begin, count - keys)
+    q = split[:1, :, begin:end]  # [1, A, T, D]
+    k, v = split[1:2, :, at : at + keys], split[2:, :, at : at + keys]
+    mask = None
+    if keys > size:
+        mask = torch.full((1, 1, 1, keys), float("-inf"), dtype=q.dtype)
+        mask[..., begin - at : end - at] = 0.0
+    return F.scaled_dot_product_attention(q, k, v, mask)[0]
 
 
 def attend_from(
