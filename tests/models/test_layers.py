@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unmask.models.layers import ACTIVATIONS, added, affine, lengthen, shorten
+from unmask.models.layers import ACTIVATIONS, added, affine, drop, lengthen, shorten
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -82,3 +82,21 @@ def test_added_is_a_sum(bias, dtype):
     assert (
         added(x, y, made.weight, made.bias, 0.999) == x
     ).float().mean() > 0.5  # dropout acts on the product
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_dropout(dtype):
+    """A tenth is nothing, the rest as much larger; torch's seed decides; the gradient is what was kept."""
+    x = torch.ones(300, 400, dtype=dtype, requires_grad=True)
+    torch.manual_seed(5)
+    found = drop(x, 0.1)
+    share = (found == 0).double().mean().item()
+    assert abs(share - 0.1) < 5 * (0.09 / x.numel()) ** 0.5
+    assert found[found != 0].unique().tolist() == pytest.approx([65536 / (65536 - 6554)], rel=2**-8)
+    torch.manual_seed(5)
+    assert torch.equal(drop(x, 0.1), found) and not torch.equal(drop(x, 0.1), found)
+    found.sum().backward()
+    assert torch.equal(x.grad, found)
+    columns = (found == 0).double().mean(0)  # no column is kept or dropped more than chance has it
+    assert (columns - 0.1).abs().max() < 6 * (0.09 / 300) ** 0.5
+    assert drop(x, 0.0) is x and not drop(x, 1.0).any() and drop(x[:0], 0.1).shape == (0, 400)
