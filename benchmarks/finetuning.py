@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -64,7 +63,8 @@ def texts_of(name: str, count: int, seed: int, words: Sequence[tuple[str, int]])
     draws = np.random.default_rng(seed + 1)
     found = []
     for size in lengths(name, count, seed).tolist():
-        at, own, room = int(draws.integers(len(words))), [], max(1, size - 2)
+        own: list[str] = []
+        at, room = int(draws.integers(len(words))), max(1, size - 2)
         while room > 0:
             word, tokens = words[at % len(words)]
             at += 1
@@ -88,11 +88,11 @@ def finetune_ours(folder: Path, name: str, part: str = "train") -> float:
     """Seconds of one seed on the rows of a part, from the files to the chosen weights."""
     from unmask.jobs.adapt import finetune_one, prepare
     from unmask.jobs.tuned import FineTuning
-    from unmask.tasks import TASKS
+    from unmask.tasks.classify import Classify
 
     began = time.perf_counter()
     p = prepare(
-        TASKS["classify"](head="first"),
+        Classify(head="first"),
         model=folder / "model",
         train=folder / f"{name}-{part}.jsonl",
         dev=folder / f"{name}-dev.jsonl",
@@ -182,7 +182,7 @@ def make(
     from unmask.jobs.tuned import save_task
     from unmask.models import sized
     from unmask.models.weights import save_pretrained
-    from unmask.tasks import TASKS
+    from unmask.tasks.classify import Classify
     from unmask.tasks.examples import Labels
     from unmask.tokens.train import train_tokenizer
 
@@ -198,10 +198,12 @@ def make(
             write_rows(folder / f"{name}-{part}.jsonl", texts_of(name, count, seed, known), seed)
     torch.manual_seed(0)
     shape = sized("bert", "mini", tokenizer.vocab.size, LONGEST)
-    task = TASKS["classify"](head="first")
+    task = Classify(head="first")
     labels = Labels(kind="classes", names=("a", "b"), weights=(1.0, 1.0))
     model = task.network(shape, tokenizer.vocab, labels)
-    torch.nn.init.normal_(model.head.out.weight, std=0.5)  # so that the rows differ in their loss
+    torch.nn.init.normal_(
+        model.get_parameter("head.out.weight"), std=0.5
+    )  # so that the rows differ in their loss
     save_pretrained(folder / "model", "bert", model, shape, tokenizer, heads="classify", labels=["a", "b"])
     save_task(folder / "model", task, labels, LONGEST, LONGEST // 3)
 
@@ -339,4 +341,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -104,8 +103,8 @@ def main() -> None:
                     flush=True,
                 )
         write_json(given.out, found)
-        for size in [] if given.quick else CORPORA[1:]:
-            found["corpora"].append(grown(aside, texts, size, given.processes))
+        for count in [] if given.quick else CORPORA[1:]:
+            found["corpora"].append(grown(aside, texts, count, given.processes))
             write_json(given.out, found)
     rate = found["matrix_rate"]
     print(f"\ntokens a second, and the share of {rate / 1e9:,.0f} GFLOP/s in {precision}\n")
@@ -123,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

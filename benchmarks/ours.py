@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +22,7 @@ from unmask.jobs.feed import ahead, updates
 from unmask.models import Shape
 from unmask.optim import Optimizer, rate
 from unmask.recipes import Recipe
+from unmask.recipes.network import Network
 from unmask.rows import Rows
 from unmask.settings import to_json
 from unmask.store import Store
@@ -56,7 +57,7 @@ def going(
     accumulate: int = 1,
     seed: int = 0,
     clip: float = 1.0,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """The steps of the ordinary loop, rows prepared in a thread ahead; the thread ends with the iterator.
 
     `start` steps were made before.
@@ -92,7 +93,9 @@ def train_for(
     torch.manual_seed(training.seed)
 
     def made(layers: int, weights: dict[str, torch.Tensor] | None = None) -> tuple[nn.Module, Optimizer]:
-        network = recipe.network(replace(shape, layers=layers or shape.layers), vocab).eval()
+        network = recipe.network(replace(shape, layers=layers or shape.layers), vocab)
+        network.eval()
+        assert isinstance(network, Network)
         VARIANTS[variant](network)
         if weights is not None:
             stack(network, weights)

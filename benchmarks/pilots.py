@@ -88,7 +88,7 @@ def main() -> None:
     chosen = given.tasks or list(plans)
     if given.quick:
         chosen, rates, given.steps = chosen[:1], rates[:2], 20
-    jobs = {}
+    jobs: dict[str, dict[str, Any]] = {}
     for files in LANGUAGES[given.language].write_tasks(folder / "labels", 0):
         if files.name in chosen:
             job = job_of(files, plans.get(files.name, Plan(150, 1e-3, 1e-3)))

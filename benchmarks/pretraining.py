@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -283,7 +282,9 @@ def main() -> None:
     own = "bf16" if bf16_pays() else "fp32"
     print(f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}, ours in {own}")
     results: list[tuple[str, float, float]] = []
-    plans = [("mini", 8000, "default", 0.1, ("full", "real"))]
+    plans: list[tuple[str, int, str, float, tuple[str, ...]]] = [
+        ("mini", 8000, "default", 0.1, ("full", "real"))
+    ]
     if not args.quick:
         plans += [
             ("mini", 30522, "default", 0.1, ("full", "real")),
@@ -350,4 +351,4 @@ def _floor(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

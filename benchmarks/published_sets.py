@@ -36,9 +36,7 @@ class Set:
 
     name: str
     verb: str
-    train: str
-    dev: str | None
-    test: str
+    files: tuple[str, str | None, str]  # train, dev, test
     options: tuple[str, ...]
     steps: int
     scratch: float
@@ -51,22 +49,26 @@ TEXTS = {
 }
 NEWS = "pos/peopledaily_199801.txt.xz"
 DRCD = ("qa/drcd_dev.json.xz", None, "qa/drcd_test.json.xz")
-REVIEWS = tuple(f"classification/chnsenticorp_{part}.tsv.xz" for part in ("train", "dev", "test"))
+REVIEWS = (
+    "classification/chnsenticorp_train.tsv.xz",
+    "classification/chnsenticorp_dev.tsv.xz",
+    "classification/chnsenticorp_test.tsv.xz",
+)
 NER = ("ner/peopledaily_ner_train.txt.xz", None, "ner/peopledaily_ner_dev.txt.xz")
-SST = tuple(f"glue/SST-2/{part}.tsv.xz" for part in ("train", "dev", "test_labeled"))
-EWT = tuple(f"ud/en_ewt_{part}.conllu.xz" for part in ("train", "dev", "test"))
-SNLI = tuple(f"nli/snli_small_{part}.tsv.xz" for part in ("train", "dev", "test"))
+SST = ("glue/SST-2/train.tsv.xz", "glue/SST-2/dev.tsv.xz", "glue/SST-2/test_labeled.tsv.xz")
+EWT = ("ud/en_ewt_train.conllu.xz", "ud/en_ewt_dev.conllu.xz", "ud/en_ewt_test.conllu.xz")
+SNLI = ("nli/snli_small_train.tsv.xz", "nli/snli_small_dev.tsv.xz", "nli/snli_small_test.tsv.xz")
 SENTENCES = ("--text-a", "sentence1", "--text-b", "sentence2", "--label", "gold_label")
 SETS = {
     "zh": (
-        Set("DRCD", "answer", *DRCD, ("--length", "256"), 100, 1e-3, 2e-3),
-        Set("ChnSentiCorp", "classify", *REVIEWS, ("--text", "text_a", "--length", "256"), 200, 1e-3, 1e-3),
-        Set("NER", "tag", *NER, (), 200, 4e-3, 2e-3),
+        Set("DRCD", "answer", DRCD, ("--length", "256"), 100, 1e-3, 2e-3),
+        Set("ChnSentiCorp", "classify", REVIEWS, ("--text", "text_a", "--length", "256"), 200, 1e-3, 1e-3),
+        Set("NER", "tag", NER, (), 200, 4e-3, 2e-3),
     ),
     "en": (
-        Set("SST-2", "classify", *SST, ("--text", "sentence"), 300, 1e-3, 1e-3),
-        Set("EWT", "tag", *EWT, (), 200, 2e-3, 2e-3),
-        Set("SNLI small", "pair", *SNLI, SENTENCES, 200, 1e-3, 1e-3),
+        Set("SST-2", "classify", SST, ("--text", "sentence"), 300, 1e-3, 1e-3),
+        Set("EWT", "tag", EWT, (), 200, 2e-3, 2e-3),
+        Set("SNLI small", "pair", SNLI, SENTENCES, 200, 1e-3, 1e-3),
     ),
 }
 
@@ -89,7 +91,7 @@ def held_texts(data: Path, sets: tuple[Set, ...], out: Path) -> Path:
     """Every text of a dev or test file, one a line."""
     texts: dict[str, None] = {}
     for chosen in sets:
-        for name in filter(None, (chosen.dev, chosen.test)):
+        for name in filter(None, chosen.files[1:]):
             path = data / name
             if chosen.verb == "answer":
                 content = json.loads("\n".join(lines(path)))
@@ -184,6 +186,7 @@ def main() -> None:
         return
     jobs = []
     for chosen in sets:
+        train, dev, test = chosen.files
         for start in STARTS:
             words = [
                 "finetune",
@@ -191,13 +194,13 @@ def main() -> None:
                 "--model",
                 str(out / "body"),
                 "--train",
-                str(data / chosen.train),
+                str(data / train),
             ]
-            words += ["--dev", str(data / chosen.dev)] if chosen.dev else []
+            words += ["--dev", str(data / dev)] if dev else []
             steps = 10 if given.quick else chosen.steps
             words += [
                 "--test",
-                str(data / chosen.test),
+                str(data / test),
                 "--out",
                 str(out / chosen.name.replace(" ", "-") / start),
                 *chosen.options,

@@ -26,7 +26,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the bytes are those of one thread
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from benchmarks.mishaps import KINDS, Disk, happen
+from benchmarks.mishaps import KINDS, Disk, Happened, happen
 from benchmarks.sittings import Ended, import_as, sit
 from unmask.errors import UnmaskError
 from unmask.machine.compare import apart, difference
@@ -137,9 +137,12 @@ def run_all(kinds: list[str], seed: int, folder: Path, disk: Disk) -> tuple[int,
         at = 0
         while some:
             out = place / f"run-{at}"
-            words, happened, ended = verbs[verb](folder, out), [], None
+            command = verbs[verb](folder, out)
+            happened: list[Happened] = []
             for _ in range(min(MANY, len(some))):
-                one = happen(some[0], words, out, folder / "log", took[verb], generator(seed, verb, at), disk)
+                one = happen(
+                    some[0], command, out, folder / "log", took[verb], generator(seed, verb, at), disk
+                )
                 at += 1
                 if isinstance(one, Ended):  # the run reached its end first
                     if (
@@ -149,7 +152,7 @@ def run_all(kinds: list[str], seed: int, folder: Path, disk: Disk) -> tuple[int,
                     break
                 happened.append(one)
                 some = some[1:]
-            wrong = finish(words, folder / "log", straight[verb], out)
+            wrong = finish(command, folder / "log", straight[verb], out)
             for one in happened:
                 tried += 1
                 good = not (wrong or one.wrong)

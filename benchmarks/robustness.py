@@ -103,7 +103,8 @@ def _prepare(home: Path, size: int) -> None:
 
 def _run_all(cases: list[Case], home: Path) -> list[Result]:
     """As many children at a time as there are processors."""
-    todo, running, results = list(enumerate(cases)), {}, []
+    todo, results = list(enumerate(cases)), []
+    running: dict[int, tuple[int, Case, float]] = {}
     width = len(os.sched_getaffinity(0))
     while todo or running:
         while todo and len(running) < width:

@@ -72,10 +72,10 @@ def ours(work: Work, seed: int, steps: int) -> float:
     from unmask.jobs.adapt import finetune_one
     from unmask.jobs.adapt import prepare as prepared
     from unmask.jobs.tuned import FineTuning
-    from unmask.tasks import TASKS
+    from unmask.tasks.classify import Classify
 
     p = prepared(
-        TASKS["classify"](head="first"),
+        Classify(head="first"),
         model=work.model,
         train=work.folder / "train.jsonl",
         dev=work.folder / "dev.jsonl",

@@ -6,7 +6,7 @@ import sys
 
 from benchmarks.resume import TOGETHER
 from unmask.jobs.pretrain import pretrain
-from unmask.recipes import Bert
+from unmask.recipes.bert import Bert
 from unmask.training import Training
 
 if __name__ == "__main__":

@@ -51,7 +51,8 @@ def main() -> None:
                 say=lambda text: print(text),
             )
             found = [
-                keeper.keep(weights, step, 0.0, 0, 0.0) or 0.0 for step in range(5 if options.quick else 12)
+                keeper.keep(dict(weights), step, 0.0, 0, 0.0) or 0.0
+                for step in range(5 if options.quick else 12)
             ]
         middle = statistics.median(found)
         print(

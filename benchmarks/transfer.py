@@ -127,7 +127,7 @@ def by_loop(folder: str, line: str, seconds: float, seed: int) -> None:
         kept.load_state_dict({name: value.float() for name, value in model.state_dict().items()})
         save_pretrained(out / "model", recipe.FAMILY, kept, shape, store.tokenizer, heads="pretraining")
         # Every network of a recipe is a module, and `look` is told no more.
-        return heldout.loss(lambda asked, batch: asked.loss(model, batch))["mlm"]  # type: ignore[arg-type]
+        return heldout.loss(lambda asked, batch: asked.loss(model, batch))["mlm"]
 
     before = [half] if one.shallow else []
     found = train_for(recipe, shape, training, store, look, processor=True, before=before)
