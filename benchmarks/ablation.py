@@ -147,7 +147,7 @@ def main() -> None:
         print(
             "| change | prediction | steps | nats, a seed each | mean | to the default |\n|---|---|---|---|---|---|"
         )
-        base = float("nan")
+        base: float | None = None
         for change in chosen:
             found = [future.result() for future in waiting[change.name]]
             losses = [one["loss"] for one in found]
@@ -157,7 +157,7 @@ def main() -> None:
             steps = f"{mean(one['steps'] for one in found):,.0f}"
             print(
                 f"| {change.name} | {change.prediction} | {steps} | {seeds} | {mean(losses):.3f} "
-                f"| {mean(losses) - base:+.3f} |",
+                f"| {'–' if base is None else f'{mean(losses) - base:+.3f}'} |",
                 flush=True,
             )
 

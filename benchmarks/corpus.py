@@ -1,6 +1,6 @@
 """Text to token shards: `unmask corpus` beside `datasets.map`, the same tokenizer, the same number of processes.
 
-    python -m benchmarks.corpus [--quick] [--data FOLDER] [--processes N] [--seconds S]
+    python -m benchmarks.corpus [--quick] [--data FOLDER] [--processes N] [--repeats N]
 
 The peer is what its users write: `load_dataset("json")`, a batched `map` with the fast tokenizer, a batched `map`
 that joins documents into blocks of 128, `save_to_disk`; attention masks are not made. It runs once with worker
@@ -99,7 +99,6 @@ def ours(folder: Path, text: Path, processes: int, deduplicate: bool) -> dict[st
     from unmask.store.build import build
 
     out = folder / "ours"
-    shutil.rmtree(out, ignore_errors=True)
     began = time.perf_counter()
     store = build(
         [text], out, tokenizer=folder / "tokenizer", heldout=0.0, deduplicate=deduplicate, processes=processes
@@ -116,8 +115,6 @@ def peer(folder: Path, text: Path, processes: int, threads: bool) -> dict[str, A
 
     datasets.disable_progress_bars()
     out, held = folder / "peer", folder / "cache"
-    for stale in (out, held):
-        shutil.rmtree(stale, ignore_errors=True)
     count = None if threads else processes
     began = time.perf_counter()
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
@@ -148,6 +145,8 @@ def run(side: str, folder: Path, text: Path, processes: int, *, memory: bool = F
     command = [sys.executable, "-m", "benchmarks.corpus", "--side", side, "--folder", str(folder)]
     command += ["--text", str(text), "--processes", str(processes)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    for stale in ("ours", "peer", "cache"):
+        shutil.rmtree(folder / stale, ignore_errors=True)
     born = time.perf_counter()
     started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     most = [0]

@@ -72,7 +72,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="tiny and mini, 64 and 128 tokens, 10 MB")
     parser.add_argument("--recipe", default="modern")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of steps of a cell, at least three steps")
+    parser.add_argument("--seconds", type=float, default=8.0, help="at most, of 3 to 20 steps of a cell")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="of a corpus")
     parser.add_argument("--out", type=Path, default=Path("growth.json"))
     given = parser.parse_args()
@@ -84,6 +84,7 @@ def main() -> None:
     from unmask.tokens.train import train_tokenizer
     from unmask.train import working_precision
 
+    torch.set_num_threads(len(os.sched_getaffinity(0)))  # as the cells have
     precision = "bf16" if working_precision("auto", device()) is torch.bfloat16 else "fp32"
     found: dict[str, Any] = {"machine": machine(), "recipe": given.recipe, "precision": precision}
     found["matrix_rate"] = best(matrix_rates(device(), precision, 2.0))

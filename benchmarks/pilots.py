@@ -2,9 +2,9 @@
 
     python -m benchmarks.pilots --language zh --folder runs/quickstart-zh
 
-Reads the labels and the body of a quickstart folder. For each task, start and rate of one grid it fine-tunes with
-seeds that the quickstart never uses and prints the dev scores; test rows are not opened. `--quick` tries one task
-with two rates and few steps. The last line is a JSON object with every score.
+Takes the body of a finished quickstart and its labels, written anew aside. For each task, start and rate of one grid it
+fine-tunes with seeds that the quickstart never uses and prints the dev scores; test rows are not opened. `--quick`
+tries one task with two rates and few steps. The last line is a JSON object with every score.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ def pilot(
     )
     found = []
     for rate in rates:
-        trial = replace(prepared, training=FineTuning(steps=steps, learning_rate=rate, dropout=dropout))
+        training = FineTuning(  # two looks, as the quickstart has
+            steps=steps, learning_rate=rate, dropout=dropout, evaluate_every=-(-steps // 2)
+        )
+        trial = replace(prepared, training=training)
         for seed in range(PILOT_SEED, PILOT_SEED + seeds):
             began = time.perf_counter()
             result = finetune_one(trial, seed, None, lambda event: None)
@@ -82,6 +85,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     from unmask.quickstart import LANGUAGES, PLANS, STARTS, Plan, job_of
+    from unmask.run import read_json
 
     folder = given.folder or Path("runs") / f"quickstart-{given.language}"
     plans, rates = PLANS[given.language], given.rates
@@ -89,7 +93,8 @@ def main() -> None:
     if given.quick:
         chosen, rates, given.steps = chosen[:1], rates[:2], 20
     jobs: dict[str, dict[str, Any]] = {}
-    for files in LANGUAGES[given.language].write_tasks(folder / "labels", 0):
+    seed = read_json(folder / "run.json")["settings"]["seed"]  # by which the labels left the body's text
+    for files in LANGUAGES[given.language].write_tasks(folder / "pilots", seed):
         if files.name in chosen:
             job = job_of(files, plans.get(files.name, Plan(150, 1e-3, 1e-3)))
             jobs[files.name] = {

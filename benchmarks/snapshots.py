@@ -50,10 +50,10 @@ def main() -> None:
                 working=torch.bfloat16,
                 say=lambda text: print(text),
             )
-            found = [
-                keeper.keep(dict(weights), step, 0.0, 0, 0.0) or 0.0
-                for step in range(5 if options.quick else 12)
-            ]
+            taken = range(5 if options.quick else 12)
+            found = [keeper.keep(dict(weights), step, 0.0, 0, 0.0) or 0.0 for step in taken]
+            if len(list(Path(folder).rglob("step-*.safetensors"))) < len(taken):
+                raise SystemExit("a snapshot could not be written: its seconds say nothing")
         middle = statistics.median(found)
         print(
             f"{size}: {1000 * middle:.1f} ms a snapshot ({1000 * min(found):.1f} to {1000 * max(found):.1f}); "

@@ -136,14 +136,13 @@ def run_peer(
         loss, took = peer.step(padded(examples, vocab.pad))
         spent, number = spent + took, number + 1
         curve.append((spent, float(loss)))
-    losses = {
-        name: float(
-            np.mean(
-                [peer.loss(padded(examples[at : at + 16], vocab.pad)) for at in range(0, len(examples), 16)]
-            )
-        )
-        for name, examples in m.splits.items()
-    }
+
+    def mean(examples: list[dict[str, np.ndarray]]) -> float:  # over all blanks, as `cloze` has it
+        parts = [examples[at : at + 16] for at in range(0, len(examples), 16)]
+        blanks = [sum(len(e["targets"]) for e in part) for part in parts]
+        return float(np.average([peer.loss(padded(part, vocab.pad)) for part in parts], weights=blanks))
+
+    losses = {name: mean(examples) for name, examples in m.splits.items()}
     every = max(1, len(curve) // 100)
     return {"steps": number, "seconds": spent, "losses": losses, "curve": curve[::every]}
 
@@ -177,7 +176,14 @@ def once(folder: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The stored result of a finished run, or a new one, repeated where the machine was not steady."""
     path = folder / "result.json"
     if path.exists():
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        stored = dict(json.loads(path.read_text(encoding="utf-8")))
+        if stored["machine"]["threads"] != torch.get_num_threads():
+            raise SystemExit(
+                f"{folder} was run with {stored['machine']['threads']} threads — name another --runs"
+            )
+        if not stored["steady"]:
+            print(f"  {folder.name}, of an earlier time, was never steady: its seconds say less", flush=True)
+        return stored
     precision = "bf16" if bf16_pays() else "fp32"
     for attempt in range(3):
         before = best(matrix_rates(torch.device("cpu"), precision, 1.0))

@@ -203,3 +203,10 @@ def test_every_metric_is_known_to_the_suites() -> None:
     from unmask.yardstick.suites import METRICS_OF
 
     assert {m for known in METRICS_OF.values() for m in known} == set(METRICS)
+
+
+def test_a_label_that_never_occurs_is_no_class() -> None:
+    """A perfect model is perfect in a draw, or a part, that lacks a rare class; as `metrics.macro_f1` has it."""
+    found = measure("macro_f1", list("aabb"), list("aabb"), labels=tuple("abc"))
+    assert found.value == pytest.approx(metrics.macro_f1(list("aabb"), list("aabb"), "abc"))
+    assert found.of(np.array([[1.0, 1, 0, 0], [1, 1, 1, 1]])).tolist() == [found.value] * 2

@@ -212,7 +212,17 @@ def test_a_probe_needs_two_classes_and_words_to_test(labels: str, rows: int) -> 
     words = [Word(n % rows, np.array([0]), ids, label, 0.1) for n, label in enumerate(labels)]
     classes = {c: [n for n, label in enumerate(labels) if label == c] for c in sorted(set(labels))}
     with pytest.raises(UnmaskError, match="a probe learns two classes"):
-        probe_of(Sample([ids] * rows, words, classes, {}, {}))
+        probe_of(Sample([ids] * rows, words, classes, {}, {}, list(range(rows))))
+
+
+def test_a_sentence_of_several_rows_is_in_one_half() -> None:
+    ids = np.array([7])
+    words = [Word(n, np.array([0]), ids, "ab"[n % 2], 0.1) for n in range(60)]
+    classes = {c: [n for n in range(60) if "ab"[n % 2] == c] for c in "ab"}
+    for seed in range(5):
+        probe = probe_of(Sample([ids] * 60, words, classes, {}, {}, [n // 3 for n in range(60)]), seed)
+        assert probe.training.sum() == 30
+        assert set(probe.training.reshape(20, 3).sum(1).tolist()) == {0, 3}
 
 
 def test_words_are_counted_and_unknown_ones_left_out(root: Path, tmp_path: Path) -> None:

@@ -165,6 +165,9 @@ def test_scores_out_of_range_and_rows_without_a_majority(tmp_path: Path) -> None
     put(tmp_path, "ocnli.jsonl", [json.dumps(row), json.dumps({**row, "label": "neutral"})])
     rows = read_part(task("OCNLI", "chinese"), Part("ocnli.jsonl", 2), tmp_path, labelled=True)
     assert len(rows) == 1 and "1 rows labelled -" in rows.notes[0]
+    put(tmp_path, "ocnli.jsonl", [json.dumps({**row, "sentence2": None})])
+    with pytest.raises(UnmaskError, match="line 1: sentence2 is null — expected a text"):
+        read_part(task("OCNLI", "chinese"), Part("ocnli.jsonl", 1), tmp_path, labelled=True)
 
 
 def test_qqp_passes_over_rows_that_the_distribution_broke(tmp_path: Path) -> None:

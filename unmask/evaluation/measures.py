@@ -133,13 +133,14 @@ def _confusion(gold: Any, said: Any, labels: tuple[str, ...]) -> tuple[np.ndarra
 
 
 def _macro_f1(gold: Any, said: Any, labels: tuple[str, ...], positive: Any, keys: Any) -> Made:
-    """Unweighted over all labels, also those that a draw lacks."""
+    """Unweighted over the labels that occur in a draw, in gold or answers, as `metrics.macro_f1` has it."""
     table, k = _confusion(gold, said, labels)
 
     def of(s: np.ndarray) -> np.ndarray:
         c = s.reshape(-1, k, k)
         hits = np.einsum("dii->di", c)
-        each: np.ndarray = _share(2 * hits, c.sum(1) + c.sum(2)).mean(-1)
+        there = c.sum(1) + c.sum(2)  # [draws, k]
+        each: np.ndarray = _share(_share(2 * hits, there).sum(-1), (there > 0).sum(-1))
         return each
 
     return table, of

@@ -140,6 +140,11 @@ def table(
                 "cut, or of another layout?"
             ) from None
         count += 1
+        for name in ("text_a", "text_b"):
+            if wanted[name] is not None and values[name] is None:
+                raise UnmaskError(
+                    f"{where}, line {line}: {wanted[name]} is null — expected a text — mend the file"
+                )
         texts = tuple(str(values[name]) for name in ("text_a", "text_b") if wanted[name] is not None)
         items.append(Item(at, texts, values["label"], values["group"]))
     notes = [f"{where}: {dropped} rows with too few columns passed over"] if dropped else []

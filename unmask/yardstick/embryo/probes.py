@@ -3,7 +3,7 @@
 Source: Chiang et al. 2020, section 4, after Tenney et al. 2019: a word is the mean of its pieces' states at a layer,
 one linear layer on top, up to four layers evenly apart. Differs: logistic regression to its optimum instead of Adam
 with a patience that never resets; every test word counts (the original's released figures rest on the last batch
-alone, 71 to 276 words); rows are divided into training and test, so no sentence is in both; the states of freshly
+alone, 71 to 276 words); sentences are divided into training and test, so none is in both; the states of freshly
 drawn encoders stand beside, since word identity alone carries a probe far.
 """
 
@@ -44,13 +44,14 @@ class Probe:
 
 
 def probe_of(sample: Sample, seed: int = 0) -> Probe:
-    """Half of the rows for training (at most `MOST` words of them), the other half for the test."""
+    """Half of the sentences for training (at most `MOST` words of them), the other half for the test."""
     labels = tuple(sample.classes)
     target = np.empty(len(sample.words), np.int64)
     for n, name in enumerate(labels):
         target[sample.classes[name]] = n
     rng = generator(seed, "embryo probe", 0)
-    first = rng.permutation(len(sample.rows)) < len(sample.rows) / 2
+    sentences, own = np.unique(sample.sentences, return_inverse=True)  # own: of every row
+    first = (rng.permutation(len(sentences)) < len(sentences) / 2)[own]
     training = np.array([first[w.row] for w in sample.words])
     chosen = np.flatnonzero(training)
     if len(chosen) > MOST:
@@ -59,7 +60,7 @@ def probe_of(sample: Sample, seed: int = 0) -> Probe:
         keep = ~left_out
         words = [w for w, k in zip(sample.words, keep, strict=True) if k]
         target, training = target[keep], training[keep]
-        sample = Sample(sample.rows, words, {}, sample.counts, sample.unknown)
+        sample = Sample(sample.rows, words, {}, sample.counts, sample.unknown, sample.sentences)
     if len(set(target[training].tolist())) < 2 or training.all():
         raise UnmaskError(
             f"the words of {', '.join(labels)} in {len(sample.rows)} rows — a probe learns two classes and more from "

@@ -63,6 +63,7 @@ class Sample:
     classes: dict[str, list[int]]  # class → numbers of its words
     counts: dict[str, int]  # what became of the words of the file
     unknown: dict[str, float]  # class → share of its words with an unknown piece
+    sentences: list[int]  # row → number of its sentence: a long one is several rows
 
 
 def read_conllu(path: Path) -> list[Sentence]:
@@ -152,7 +153,8 @@ def sample(
     found: dict[str, list[Word]] = {name: [] for name in names}
     counts: Counter[str] = Counter(sentences=len(sentences))
     unknown: Counter[str] = Counter()
-    for sentence, words in zip(sentences, pieces, strict=True):
+    origin: list[int] = []
+    for number, (sentence, words) in enumerate(zip(sentences, pieces, strict=True)):
         for chunk in _chunks(words, longest):
             if not chunk:
                 continue
@@ -170,6 +172,7 @@ def sample(
                     share = float(unigram[ids[0]]) if len(ids) == 1 and ids[0] < len(unigram) else 0.0
                     found[tag].append(Word(len(rows), places, ids, tag, share))
             rows.append(row)
+            origin.append(number)
         counts["words"] += len(words)
         counts["longer than the model"] += sum(len(w) > longest for w in words)
     held = {name: own for name, own in found.items() if len(own) >= LEAST}
@@ -182,7 +185,7 @@ def sample(
             "have a piece that the tokenizer does not know) — give a longer file, or one in the model's language"
         )
     shares = {n: unknown[n] / (unknown[n] + len(found[n])) for n in held}
-    return _drawn(rows, held, most, seed, dict(counts), shares)
+    return _drawn(rows, held, most, seed, dict(counts), shares, origin)
 
 
 def _chunks(words: list[np.ndarray], longest: int) -> list[list[int]]:
@@ -207,6 +210,7 @@ def _drawn(
     seed: int,
     counts: dict[str, int],
     unknown: dict[str, float],
+    sentences: list[int],
 ) -> Sample:
     words: list[Word] = []
     classes: dict[str, list[int]] = {}
@@ -218,4 +222,4 @@ def _drawn(
         classes[name] = list(range(len(words), len(words) + len(own)))
         words += own
     counts["asked"] = len(words)
-    return Sample(rows, words, classes, counts, unknown)
+    return Sample(rows, words, classes, counts, unknown, sentences)

@@ -179,7 +179,7 @@ def readings(r: Json) -> list[str]:
             f"What from scratch reaches with {most:,} rows, pre-trained reaches with {spread_words(need)}"
             + (
                 f": more than all the {most:,} rows that there are, so no label is saved"
-                if sorted(n.bound == "more than" for n in need)[len(need) // 2]
+                if sorted(n.bound == "more than" for n in need)[(len(need) - 1) // 2]
                 else ""
             )
         )
@@ -214,7 +214,7 @@ def faster(starts: Mapping[str, Json]) -> list[str]:
         return []
     end, last = b[-1][1], a[-1][0]
     passed = next((step for step, loss in a if loss <= end), None)
-    side = "lower" if a[-1][1] < end else "higher"
+    side = "lower" if a[-1][1] < end else "level" if a[-1][1] == end else "higher"
     when = (
         f", and it is as low as from scratch ends after {passed:,} of {last:,} updates"
         if passed is not None and passed < last
