@@ -1,6 +1,7 @@
 """Three steps against torch's own AdamW, masters, schedules by hand, state there and back."""
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -166,3 +167,10 @@ def test_state_goes_there_and_back(kind: str) -> None:
 )
 def test_schedules_by_hand(schedule: str, place: float, factor: float) -> None:
     assert rate(schedule, place, warmup=0.1, decay=0.4) == pytest.approx(factor)
+
+
+def test_a_trapezoid_whose_ends_overlap_makes_no_leap() -> None:
+    places = [n / 1000 for n in range(1001)]
+    found = [rate("trapezoid", place, warmup=0.7, decay=0.5) for place in places]
+    assert max(abs(b - a) for a, b in pairwise(found)) < 0.003
+    assert max(found) == pytest.approx(0.833, abs=1e-2) and found[-1] == 0.0

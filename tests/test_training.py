@@ -15,6 +15,8 @@ def test_settings_that_cannot_be() -> None:
         {"steps": 1, "budget": 1.0},
         {"steps": 0},
         {"budget": -1.0},
+        {"budget": math.inf},
+        {"budget": math.nan},
         {"warmup": 1.5},
         {"accumulate": 0},
         {"learning_rate": -1e-3},

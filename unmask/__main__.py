@@ -64,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         first = str(error).splitlines()[0][:200]
         return _complain(
-            f"the memory of the GPU is full ({first}) — a batch that fits was expected — lower --batch, or raise "
-            "--accumulate; the same command goes on from the last checkpoint"
+            f"the memory of the GPU is full ({first}) — a batch that fits was expected — raise --accumulate (what has "
+            "begun goes on so with --allow-changed accumulate), or lower --batch"
         )
     except SystemExit as end:  # cyclopts ends so after --help and --version
         return end.code if isinstance(end.code, int) else int(bool(end.code))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,12 +77,7 @@ def parse_json(text: str, *, constants: bool = False, halves: bool = False, dens
     if len(text) > _DENSE and sum(map(text.count, ",[{")) > density * len(text):
         raise BadJson("most of it is brackets and commas")
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_once,
-            parse_constant=None if constants else _no_constant,
-            parse_int=_whole,
-        )
+        value = _decoder(constants).decode(text)
         if not halves and "\\ud" in text.lower():  # only such an escape can leave half of a character
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
@@ -91,6 +87,13 @@ def parse_json(text: str, *, constants: bool = False, halves: bool = False, dens
     except UnicodeEncodeError:
         raise BadJson('half of a surrogate pair, such as "\\ud83d" alone') from None
     return value
+
+
+@cache
+def _decoder(constants: bool) -> json.JSONDecoder:
+    """Made once: for a short row that takes longer than to read it."""
+    refused = None if constants else _no_constant
+    return json.JSONDecoder(object_pairs_hook=_once, parse_constant=refused, parse_int=_whole)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

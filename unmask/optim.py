@@ -269,7 +269,8 @@ def rate(schedule: Schedule, place: float, *, warmup: float, decay: float) -> fl
     """
     place = min(max(place, 0.0), 1.0)
     if place < warmup:
-        return place / warmup
+        fall = (1.0 - place) / decay if schedule == "trapezoid" and decay > 0 else 1.0
+        return min(place / warmup, fall)  # where rise and fall overlap the lower counts
     if schedule == "constant":
         return 1.0
     if schedule == "trapezoid":

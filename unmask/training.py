@@ -66,8 +66,10 @@ class Training:
             raise UnmaskError("both steps and budget are given — a run ends by one of them — leave one out")
         if self.steps is not None and self.steps < 1:
             raise UnmaskError(f"steps is {self.steps} — at least 1 update is needed — give more")
-        if self.budget is not None and self.budget <= 0:
-            raise UnmaskError(f"budget is {self.budget} s — more than 0 is needed — give more, such as 5m")
+        if self.budget is not None and not 0 < self.budget < math.inf:  # nan is in no range
+            raise UnmaskError(
+                f"budget is {self.budget} s — more than 0 is needed — give some time, such as 5m"
+            )
         if self.snapshots < 0 or self.snapshots == 1:
             raise UnmaskError(
                 f"snapshots is {self.snapshots} — the first state and the last are two — give 2 or more, or 0 for none"

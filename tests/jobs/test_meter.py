@@ -126,6 +126,24 @@ def test_a_sink_that_cannot_be_closed_ends_nothing(tmp_path: Path, monkeypatch: 
     assert "no space left" in said[0]
 
 
+def test_a_sink_that_cannot_be_opened_ends_only_what_has_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(**given: Any) -> None:
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setitem(sys.modules, "trackio", SimpleNamespace(init=away))
+    said: list[str] = []
+    with (
+        pytest.raises(UnmaskError, match="trackio could not be opened.*leave it out of --log"),
+        opened(["trackio"], tmp_path, {}, 0, print),
+    ):
+        pytest.fail("it was opened")
+    with opened(["trackio"], tmp_path, {}, 7, lambda event: said.append(event["text"])) as sinks:
+        assert sinks == []
+    assert "nobody there" in said[0]
+
+
 def test_lines_that_are_missing_are_no_schedule(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "r", verb="pretrain", settings={})
     run.log({"step": 2, "places": [0.1, 0.2]})

@@ -132,6 +132,11 @@ def test_how_many_updates_fit(tmp_path: Path) -> None:
     steps, update = verify.how_many(run, 3.5, 90.0, 3)
     assert update == 0.5 and steps == int((90 - 6 * 6.0) / 1.75)
     assert verify.how_many(run, 3.5, 1.0, 3)[0] == verify.FEW
+    (run / "metrics.jsonl").write_text(
+        json.dumps(lines[0]) + "\n" + json.dumps({"step": 1, "left_out": 2}) + "\n"
+    )
+    with pytest.raises(UnmaskError, match="the loss was no number in .* lower --learning-rate"):
+        verify.how_many(run, 3.5, 90.0, 3)
 
 
 def test_why_a_process_failed_is_found_in_what_it_said() -> None:

@@ -82,7 +82,8 @@ def beside(
         for _ in range(min(workers, len(jobs))):
             worker = subprocess.Popen(
                 [sys.executable, "-m", module],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
+                errors="replace", env=environment,
             )  # fmt: skip
             started.append(worker)
             threading.Thread(target=feed, args=(worker,), daemon=True).start()

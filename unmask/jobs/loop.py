@@ -72,7 +72,7 @@ def train(
     clock = Clock(total=training.steps, budget=training.budget, used=used, places=places)
     planned = training.steps if places is None else len(places)
     timed = training.budget is not None
-    here, norm = 0.0, 0.0
+    here, norm = float(state.get("place", 0.0)), 0.0
     meter, looked = Meter(), -1.0
     logged = saved = clock.seconds()
     stored = number  # the step of the newest checkpoint
@@ -84,6 +84,7 @@ def train(
         before,
     )
     seen = int(agreed(float(max((one["step"] for one in before if "heldout" in one), default=-1))))
+    del before  # of a long run they are many
     keeper = Keeper(
         None if run is None else run.folder,
         count=training.snapshots,
@@ -151,6 +152,7 @@ def train(
         tensors = {"weights": optimizer.weights(), "optimizer": optimizer.state()}
         if run is not None:
             facts = {"seconds": clock.seconds(), "tokens": tokens, "in_a_row": in_a_row, "left_out": left_out}
+            facts |= {"place": here}
             needed = max(0, number - in_a_row - BACK)
             run.save_checkpoint(number, tensors, {**facts, "rollbacks": len(rollbacks)}, needed)
         saved, stored = clock.seconds(), number

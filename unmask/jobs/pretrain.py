@@ -45,8 +45,8 @@ __all__ = ["Stopped", "pretrain", "recorded_places", "resolved"]
 #: settings that change nothing of the result, so a run may go on with others
 FREE = ("corpus", "training.checkpoint_every", "training.log", "training.shard", "training.snapshots",
         "training.rollbacks")  # fmt: skip
-#: settings that a checkpoint cannot be loaded under others of, or that decide what a run is
-FIXED = ("recipe.name", "size", "source", "replay", "training.optimizer")
+#: settings that a checkpoint cannot be loaded under others of, that decide what a run is, or by which rows are counted
+FIXED = ("recipe.name", "recipe.pairs", "size", "source", "replay", "training.optimizer", "training.batch")
 
 
 def silent(event: dict[str, Any]) -> None:
@@ -310,6 +310,13 @@ def _folder(
         "training": to_json(training),
     }
     working = "bf16" if working_precision(training.precision, device()) is torch.bfloat16 else "fp32"
+    lines = {"uniform": math.log(store.tokenizer.vocab.size), "unigram": store.unigram_entropy}
+    about = {
+        "path": str(corpus),
+        "fingerprint": store.fingerprint,
+        "tokens": store.tokens,
+        "documents": store.documents,
+    }
     followed: list[Any] = Run.open(replay).about.get("rollbacks", []) if replay else []
     run = Run.create(
         out,
@@ -319,7 +326,8 @@ def _folder(
         + "".join(f", {k}={str(v)!r}" for k, v in (("source", source), ("replay", replay)) if v)
         + ")",
         command=command,
-        lines={"uniform": math.log(store.tokenizer.vocab.size), "unigram": store.unigram_entropy},
+        lines=lines,
+        tokenizer=store.tokenizer.fingerprint,
         parameters=sum(p.numel() for p in model.parameters()),
         shape=to_json(shape),
         working=working,
@@ -328,13 +336,15 @@ def _folder(
         fixed=FIXED,
         # A replay reads the rows that the other run read in the end.
         **({"rollbacks": [{**one, "seconds": 0.0} for one in followed]} if followed else {}),
-        corpus={
-            "path": str(corpus),
-            "fingerprint": store.fingerprint,
-            "tokens": store.tokens,
-            "documents": store.documents,
-        },
+        corpus=about,
     )
+    if run.about.get("tokenizer", store.tokenizer.fingerprint) != store.tokenizer.fingerprint:
+        raise UnmaskError(
+            f"{out} was trained with another tokenizer than {corpus} has — its table knows the old tokens — build the "
+            "corpus with --tokenizer and the folder of the old one, or give another --out"
+        )
+    if not run.finished and run.about["corpus"]["fingerprint"] != store.fingerprint:  # changed by a person
+        run.about |= {"corpus": about, "lines": lines}
     if run.about.get("shape", to_json(shape)) != to_json(shape):
         raise UnmaskError(
             f"{out} holds a network of another shape (tokenizer, length or size) — weights keep theirs in the middle "

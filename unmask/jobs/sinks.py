@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def opened(
     """The sinks of a run whose `start` steps are done.
 
     TensorBoard withdraws what an earlier sitting wrote of later steps; Trackio, which cannot, has those steps twice.
-    One that cannot be closed is told of, and ends nothing.
+    One that cannot be closed, or opened again, is told of, and ends nothing.
     """
 
     def closed(name: str, close: Callable[[], object]) -> None:
@@ -46,25 +47,43 @@ def opened(
         except Exception as error:  # of another's library: a full disk, a service that is away
             watch({"event": "say", "text": f"{name} could not be closed ({error!r}); metrics.jsonl has all"})
 
+    @contextmanager
+    def begun(name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # as above; a run that has just begun says so at once
+            if not start:
+                raise UnmaskError(
+                    f"{name} could not be opened ({error!r}) — a place for the lines was expected — mend that, or "
+                    "leave it out of --log"
+                ) from error
+            watch(
+                {
+                    "event": "say",
+                    "text": f"{name} could not be opened ({error!r}); the run goes on without it",
+                }
+            )
+
     with ExitStack() as stack:
         sinks: list[Sink] = []
         if "tensorboard" in names:
             from torch.utils.tensorboard import SummaryWriter
 
-            writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
-            stack.callback(closed, "tensorboard", writer.close)
-
-            def board(line: dict[str, Any]) -> None:
+            def board(writer: SummaryWriter, line: dict[str, Any]) -> None:
                 for name, value in numbers(line).items():
                     writer.add_scalar(name, value, line["step"])
 
-            sinks.append(board)
+            with begun("tensorboard"):
+                writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
+                stack.callback(closed, "tensorboard", writer.close)
+                sinks.append(partial(board, writer))
         if "trackio" in names:
             import trackio
 
-            trackio.init(project="unmask", name=folder.name, config=settings, resume="allow", embed=False)
-            stack.callback(closed, "trackio", trackio.finish)
-            sinks.append(lambda line: trackio.log(numbers(line), step=line["step"]))
+            with begun("trackio"):
+                trackio.init(project="unmask", name=folder.name, config=settings, resume="allow", embed=False)
+                stack.callback(closed, "trackio", trackio.finish)
+                sinks.append(lambda line: trackio.log(numbers(line), step=line["step"]))
         yield sinks
 
 

@@ -196,10 +196,12 @@ def _sizes(
     vocab, length = store.tokenizer.vocab, int(recipe.training("mini")["length"])
     rows = recipe.rows(store, length, 0)
     batch = next(islice(updates(recipe, rows, vocab, batch=ROWS, accumulate=1, seed=0, start=0), 1))[0]
-    tokens = len(batch["ids"])
+    tokens, working = len(batch["ids"]), working_precision("auto", where)
     found: list[Speed] = []
     for size in SIZES:
-        each = work(recipe.shape(size, vocab, length), batch, where) / tokens  # operations of a token
+        each = (
+            work(recipe.shape(size, vocab, length), batch, where, working) / tokens
+        )  # operations of a token
         parameters, _ = count(recipe, store, size, length)
         left = until - time.monotonic()
         share = found[-1].share if found else 0.0

@@ -126,18 +126,18 @@ def time_steps(
         seconds=tuple(taken),
         tokens=sum(tokens) / len(tokens),
         memory=_peak(where),
-        flops=sum(work(shape, batch, where) for update in timed for batch in update) / len(timed),
+        flops=sum(work(shape, batch, where, working) for update in timed for batch in update) / len(timed),
         snapshots=training.snapshots * working.itemsize,
     )
 
 
-def work(shape: Shape, batch: Batch, where: torch.device) -> float:
-    """Operations of a training step on a batch."""
+def work(shape: Shape, batch: Batch, where: torch.device, working: torch.dtype) -> float:
+    """Operations of a training step on a batch, whose products are in `working`."""
     asked = len(batch["positions"])
     kept = asked + len(batch.get("first_positions", ()))
     return flops(
         shape, tokens=len(batch["ids"]), targets=asked, lengths=batch["lengths"], kept=kept,
-        ragged=where.type == "cuda",
+        ragged=where.type == "cuda" and working != torch.float32,
     )  # fmt: skip
 
 

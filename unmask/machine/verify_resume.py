@@ -193,6 +193,11 @@ def how_many(run: Path, whole: float, seconds: float, kills: int) -> tuple[int, 
     """(updates that fit, seconds an update), from a run of `TIMED` updates that took `whole` seconds."""
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     at = [line["seconds"] for line in metrics if line.get("loss") is not None]
+    if len(at) < 2:
+        raise UnmaskError(
+            f"the loss was no number in {TIMED - len(at)} of {TIMED} updates — a training that goes on was expected — "
+            "lower --learning-rate"
+        )
     update = max((at[-1] - at[0]) / (len(at) - 1), 1e-4)
     around = (
         max(0.0, whole - TIMED * update) + 4.0

@@ -198,7 +198,9 @@ def _boxed(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float)
 
 
 def _ragged(x: Tensor, dropout: float) -> bool:
-    return x.is_cuda and not dropout and x.dtype in (torch.float16, torch.bfloat16)
+    if not x.is_cuda or dropout or x.dtype not in (torch.float16, torch.bfloat16):
+        return False
+    return torch.cuda.get_device_capability(x.device) >= (8, 0)  # the kernel knows no older GPU
 
 
 def _varlen(q: Tensor, k: Tensor, v: Tensor, bounds: Tensor, layout: Layout, window: int) -> Tensor:

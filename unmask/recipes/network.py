@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unmask.models import Shape
 from unmask.models.encoder import Encoder
 from unmask.models.heads import PairHead, TokensHead
+from unmask.models.layers import pick
 
 Batch = dict[str, Tensor]
 
@@ -46,8 +47,12 @@ def masked_and_pair_loss(model: Network, batch: Batch, term: str, weight: float)
     first, positions = batch["first_positions"], batch["positions"]
     keep = torch.cat((first, positions)).sort().values  # [R + P]
     states = model.encoder(batch["ids"], batch["lengths"], batch.get("segments"), keep)
-    tokens, tokens_correct = model.head.loss(states[torch.searchsorted(keep, positions)], batch["targets"])
-    pairs, pairs_correct = model.pair.loss(states[torch.searchsorted(keep, first)], batch[f"{term}_labels"])
+    tokens, tokens_correct = model.head.loss(
+        pick(states, torch.searchsorted(keep, positions)), batch["targets"]
+    )
+    pairs, pairs_correct = model.pair.loss(
+        pick(states, torch.searchsorted(keep, first)), batch[f"{term}_labels"]
+    )
     return {
         "mlm": tokens,
         "mlm_correct": tokens_correct,
