@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from unmask.errors import UnmaskError
@@ -47,6 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("finetune")
     tokenizer = train_tokenizer([" ".join([*WORDS, *TOWNS, "good", "bad"])] * 9, "wordpiece", 200)
     shape = Shape(tokenizer.vocab.size, 32, 2, 2, 64, 40)
+    torch.manual_seed(0)
     save_pretrained(root / "pre/model", "bert", Body(shape), shape, tokenizer, "tokens")
     draw = random.Random(0)
 

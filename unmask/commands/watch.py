@@ -98,7 +98,7 @@ class Watch:
     """Shows the events of a job on ``file`` (standard error); ``now`` is the clock, in seconds."""
 
     def __init__(self, file: TextIO | None = None, now: Callable[[], float] = time.monotonic) -> None:
-        self._console = Console(file=file or sys.stderr, highlight=False, soft_wrap=True)
+        self._console = Console(file=file or sys.stderr, highlight=False, soft_wrap=True, emoji=False)
         self._now = now
         self._printed = -EVERY
         self._bar: Progress | None = None

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from unmask.batch import collate
@@ -126,7 +127,7 @@ def framed(
     """Rows of a task that were read already ("train", "dev", perhaps "test"), checked and cut into windows."""
     source = open_source(model)
     shape, tokenizer, frame = source.loaded.shape, source.tokenizer, source.frame
-    length = min(training.length or min(shape.positions, 512), shape.positions)
+    length = min(512 if training.length is None else training.length, shape.positions)
     if length < 16:
         raise UnmaskError(f"length is {length} — at least 16 tokens are needed — give more")
     overlap = training.overlap if training.overlap is not None else length // 3
@@ -343,10 +344,15 @@ def export(p: Prepared, model: TaskModel, best: dict[str, Tensor], labels: Label
     else:
         model.fold()
     shutil.rmtree(folder, ignore_errors=True)
-    save_pretrained(
-        folder, p.family, model, p.shape, p.tokenizer, heads=p.task.HEADS, labels=list(labels.names) or None
-    )
-    save_task(folder, p.task, labels, p.length, p.overlap)
+    names = list(labels.names) or None
+    try:
+        save_pretrained(folder, p.family, model, p.shape, p.tokenizer, heads=p.task.HEADS, labels=names)
+        save_task(folder, p.task, labels, p.length, p.overlap)
+    except (OSError, SafetensorError) as error:  # in a process of its own nobody else would say it
+        raise UnmaskError(
+            f"{folder} could not be written ({error}) — a model was to lie there — make room and run the same command "
+            "again; seeds that are finished are kept"
+        ) from error
 
 
 # -- several seeds, one after another --------------------------------------------------------------------------

@@ -92,14 +92,16 @@ def predict(
         )
     else:
         where, text, kind = str(source), read_text(Path(source)), kind_of(Path(source))
-        if (
-            isinstance(task, Tag)
-            and ".txt" in Path(source).suffixes
-            and not columned(text, tuned.note.labels.names)
-        ):
-            kind = ""
-            if watch is not None:
-                watch({"event": "say", "text": f"{where}: a line is a sentence, as it has no columns"})
+        if isinstance(task, Tag) and not _COLUMNS & {suffix.lower() for suffix in Path(source).suffixes}:
+            if kind in ("csv", "jsonl", "json"):
+                raise UnmaskError(
+                    f"{where} is a {kind} file — for tags a sentence a line was expected, or a word a line as in .conll"
+                    " — take the texts out of it"
+                )
+            if not columned(text, tuned.note.labels.names):
+                kind = ""
+                if watch is not None:
+                    watch({"event": "say", "text": f"{where}: a line is a sentence, as it has no columns"})
     examples = unlabelled(task, text, kind, where, characters=tuned.note.labels.characters)
     if watch is not None:
         notes = "".join(f"; {note}" for note in examples.notes)
@@ -108,6 +110,9 @@ def predict(
         part = examples.items[at : at + PORTION]
         for item, said in zip(part, tuned.say(Examples(where, part)), strict=True):
             yield shown(task, item, said)
+
+
+_COLUMNS = {".conll", ".conllu", ".bio", ".bmes", ".iob", ".iob2", ".tags"}  # names that promise columns
 
 
 def shown(task: Task, item: Example, said: Row) -> Row:

@@ -51,6 +51,12 @@ class Answer:
     HEADS: ClassVar[str] = "span"
     TERMS: ClassVar[dict[str, str]] = {"start": "start_positions", "end": "end_positions"}
 
+    def __post_init__(self) -> None:
+        if self.max_answer < 1:
+            raise UnmaskError(
+                f"max_answer is {self.max_answer} — an answer has a piece at least — give 1 or more"
+            )
+
     def read(self, path: Path, *, labelled: bool = True) -> Examples:
         """The questions of a SQuAD-shaped file. Without `labelled`, answers are not looked at."""
         return self.examples(read_questions(path, labelled=labelled), str(path), labelled)

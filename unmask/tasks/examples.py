@@ -55,7 +55,7 @@ class Labels:
     `characters` says that every word of the training sentences is one character, as in Chinese files.
     `weights` has one number a name (mean 1 over the training rows); `scheme` is how tags mark entities;
     `centre` and `scale` are the mean and deviation of the training scores, and `threshold` how far "no answer"
-    may lie below the best span before it wins.
+    must lie above the best span to win.
     """
 
     kind: str
